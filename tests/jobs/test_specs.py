@@ -1,0 +1,91 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unitscope.errors import InvalidArgumentError
+from unitscope.jobs.convert import spec_from_proto, spec_to_proto
+from unitscope.jobs.specs import LinkSpec, TraverseSpec, UnitSelection, parse_spec
+from unitscope.v1 import analysis_spec_pb2
+
+LINK = {"classifier": "tiny/classifier", "generator": "tiny/generator"}
+
+links = st.builds(
+    LinkSpec,
+    classifier=st.sampled_from(["a/b", "c/d@sha256:" + "0" * 12]),
+    generator=st.just("tiny/generator"),
+    classes=st.lists(st.sampled_from("abc"), max_size=3).map(tuple),
+    truncation=st.floats(0, 1),
+    samples_per_class=st.integers(10, 100_000),
+    penalties=st.lists(st.floats(1e-9, 1e6), min_size=1, max_size=5).map(tuple),
+    accept=st.sampled_from(["class", "any"]),
+    seed=st.integers(0, 2**31 - 1),
+)
+traversals = st.builds(
+    TraverseSpec,
+    link=links,
+    units=st.builds(
+        UnitSelection,
+        indices=st.lists(st.integers(0, 8000), max_size=4).map(tuple),
+        by=st.sampled_from(["range", "weight"]),
+    ),
+    low_quantile=st.floats(0, 0.4),
+    high_quantile=st.floats(0.5, 1),
+    keep=st.sampled_from(["all", "sample", "none"]),
+)
+
+
+@given(st.one_of(links, traversals))
+def test_specs_survive_the_wire(spec):
+    wire = spec_to_proto(spec).SerializeToString()
+    assert spec_from_proto(analysis_spec_pb2.AnalysisSpec.FromString(wire)) == spec
+
+
+def test_unset_fields_take_the_defaults():
+    message = analysis_spec_pb2.AnalysisSpec(link=analysis_spec_pb2.LinkSpec(**LINK))
+    spec = spec_from_proto(message)
+    assert spec == LinkSpec(**LINK)
+    assert spec.truncation == 0.7
+
+
+def test_zero_is_a_value_and_no_default():
+    message = analysis_spec_pb2.AnalysisSpec(link=analysis_spec_pb2.LinkSpec(**LINK, truncation=0, seed=0))
+    assert spec_from_proto(message).truncation == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "field", "says"),
+    [
+        ("link", {**LINK, "truncation": 1.5}, "spec.link.truncation", "1.5"),
+        ("link", {**LINK, "truncation": float("nan")}, "spec.link.truncation", "nan"),
+        ("link", {**LINK, "samples_per_class": 0}, "spec.link.samples_per_class", "10"),
+        ("link", {**LINK, "colour": "red"}, "spec.link.colour", "no field"),
+        ("link", {"classifier": "a/b"}, "spec.link.generator", "required"),
+        ("traverse", {"link": LINK, "seeds_per_class": 0}, "spec.traverse.seeds_per_class", "0"),
+        ("traverse", {"link": LINK, "units": {"indices": range(100_000)}}, "spec.traverse.units", "8192"),
+        ("traverse", {"link": LINK, "units": {"indices": [-1]}}, "spec.traverse.units.indices", "-1"),
+        ("traverse", {"link": LINK, "linker": "ab" * 8}, "spec.traverse", "either"),
+        ("traverse", {}, "spec.traverse", "either"),
+        ("traverse", {"link": LINK, "low_quantile": 0.9, "high_quantile": 0.1}, "spec.traverse", "below"),
+        ("dream", {}, "spec.kind", "dream"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_value(kind, values, field, says):
+    with pytest.raises(InvalidArgumentError) as caught:
+        parse_spec(kind, {k: list(v) if isinstance(v, range) else v for k, v in values.items()})
+    fields = [name for name, _ in caught.value.violations]
+    assert any(name.startswith(field) for name in fields), fields
+    assert says in str(caught.value)
+
+
+def test_unknown_fields_on_the_wire_are_refused():
+    later = bytes.fromhex("fa3e0161")  # field 1007, length-delimited, "a"
+    message = analysis_spec_pb2.AnalysisSpec(link=analysis_spec_pb2.LinkSpec(**LINK))
+    inner = analysis_spec_pb2.LinkSpec.FromString(message.link.SerializeToString() + later)
+    with pytest.raises(InvalidArgumentError, match="1007") as caught:
+        spec_from_proto(analysis_spec_pb2.AnalysisSpec(link=inner))
+    assert caught.value.reason == "UNKNOWN_FIELD"
+
+
+def test_an_empty_spec_is_refused():
+    with pytest.raises(InvalidArgumentError, match="empty"):
+        spec_from_proto(analysis_spec_pb2.AnalysisSpec())

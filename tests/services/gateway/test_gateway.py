@@ -1,0 +1,302 @@
+"""The gateway over a real channel, with a real store and broker, before any worker has come."""
+
+import json
+import threading
+import time
+import uuid
+
+import grpc
+import pytest
+
+from services.gateway.jobs import Jobs
+from services.gateway.loop import Loop
+from services.gateway.reconcile import Reconciler
+from services.gateway.servicer import AnalysisJobServicer
+from tests.support.tiny_pack import write_tiny_pack
+from unitscope.errors import UnitScopeError
+from unitscope.jobs import layout
+from unitscope.jobs.broker import create_app
+from unitscope.jobs.chunks import ChunkResult, encode
+from unitscope.jobs.convert import spec_to_proto
+from unitscope.jobs.planning import make
+from unitscope.jobs.specs import parse_spec
+from unitscope.jobs.state import JobState, write_terminal
+from unitscope.models import Registry
+from unitscope.rpc import Server, ServiceEntry, invoke, open_channel
+from unitscope.rpc.channel import stream
+from unitscope.settings import BrokerSettings, GatewaySettings, ServerSettings
+from unitscope.store.directory import DirectoryStore
+from unitscope.v1 import analysis_job_pb2 as pb
+from unitscope.v1 import analysis_job_pb2_grpc, info_pb2, info_pb2_grpc
+
+LINK = {"classifier": "tiny/classifier", "generator": "tiny/generator", "samples_per_class": 20, "folds": 2}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return write_tiny_pack(tmp_path_factory.mktemp("models"))
+
+
+class Gateway:
+    def __init__(self, root, models, lost_after=60.0):
+        self.settings = GatewaySettings(reconcile_seconds=0.05, lost_after_seconds=lost_after, max_active_jobs=3)
+        self.store = DirectoryStore(root / "store")
+        self.messages = root / "broker" / "messages"
+        app = create_app(BrokerSettings(url=f"filesystem:{root / 'broker'}"))
+        self.jobs = Jobs(self.store, Registry(models), app, self.settings.max_active_jobs)
+        reconciler = Reconciler(self.store, self.jobs.send, lost_after)
+        self.loop = Loop(self.jobs, reconciler, self.settings.reconcile_seconds)
+        servicer = AnalysisJobServicer(self.jobs, self.loop, self.settings, {"max": 1})
+        entry = ServiceEntry(
+            "unitscope.v1.AnalysisJobService",
+            lambda s: analysis_job_pb2_grpc.add_AnalysisJobServiceServicer_to_server(servicer, s),
+        )
+        info = lambda: info_pb2.GetInfoResponse(service="gateway")  # noqa: E731
+        settings = ServerSettings(listen="127.0.0.1:0", drain_seconds=0.1)
+        self.server = Server("gateway", 0, [entry], info, settings, 8)
+        self.loop.start()
+        self.channel = open_channel(self.server.start())
+        self.stub = analysis_job_pb2_grpc.AnalysisJobServiceStub(self.channel)
+
+    def create(self, spec=None, **fields):
+        request = pb.CreateAnalysisJobRequest(spec=spec_to_proto(parse_spec("link", spec or LINK)), **fields)
+        return invoke(self.stub.CreateAnalysisJob, request, 10)
+
+    def get(self, job_id):
+        return invoke(self.stub.GetAnalysisJob, pb.GetAnalysisJobRequest(job_id=job_id), 10).job
+
+    def sent(self):
+        return len(list(self.messages.glob("*")))
+
+    def plan(self, job_id):
+        spec = parse_spec("link", LINK)
+        plan = make(spec, self.jobs.registry, lambda digest: None)
+        self.store.create(layout.plan(job_id), plan.model_dump_json().encode())
+        return plan
+
+    def close(self):
+        self.channel.close()
+        self.loop.stop()
+        self.server.stop()
+
+
+@pytest.fixture
+def gateway(tmp_path, models):
+    gateway = Gateway(tmp_path, models)
+    yield gateway
+    gateway.close()
+
+
+def reason(call, *arguments, **fields):
+    with pytest.raises(UnitScopeError) as caught:
+        call(*arguments, **fields)
+    return caught.value.status, caught.value.reason
+
+
+def until(condition, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_same_request_creates_one_job(gateway):
+    first = gateway.create(request_id="a").job
+    assert gateway.create(request_id="a").job.job_id == first.job_id
+    assert first.state == pb.JOB_STATE_QUEUED
+    assert gateway.create(request_id="b").job.job_id != first.job_id
+    other = {**LINK, "seed": 5}
+    assert reason(gateway.create, other, request_id="a") == ("ALREADY_EXISTS", "REQUEST_ID_REUSED")
+
+
+def test_validating_creates_nothing(gateway):
+    response = gateway.create(validate_only=True)
+    assert response.job.job_id == ""
+    assert response.cost.renders > 80
+    assert gateway.store.children(layout.JOBS) == []
+
+
+def test_a_job_that_cannot_be_planned_is_refused_before_it_exists(gateway):
+    bad = {**LINK, "classifier": "no/such"}
+    assert reason(gateway.create, bad) == ("NOT_FOUND", "MODEL_NOT_FOUND")
+    assert gateway.store.children(layout.JOBS) == []
+
+
+def test_too_many_jobs_are_refused(gateway):
+    for _ in range(3):
+        gateway.create(request_id=uuid.uuid4().hex)
+    assert reason(gateway.create) == ("RESOURCE_EXHAUSTED", "TOO_MANY_JOBS")
+
+
+def test_pages_hold_every_job_once_newest_first(gateway):
+    made = []
+    for _ in range(3):
+        made.append(gateway.create(request_id=uuid.uuid4().hex).job.job_id)
+        time.sleep(0.002)
+    found, token = [], ""
+    while True:
+        request = pb.ListAnalysisJobsRequest(page_size=2, page_token=token)
+        page = invoke(gateway.stub.ListAnalysisJobs, request, 10)
+        found += [job.job_id for job in page.jobs]
+        token = page.next_page_token
+        if not token:
+            break
+    assert found == made[::-1]
+    for bad in ({"page_size": -1}, {"page_token": "%%%"}, {"page_token": "Li4vLi4="}):
+        request = pb.ListAnalysisJobsRequest(**bad)
+        assert reason(invoke, gateway.stub.ListAnalysisJobs, request, 10)[0] == "INVALID_ARGUMENT"
+
+
+def test_watch_follows_to_the_end_and_resumes(gateway):
+    job_id = gateway.create().job.job_id
+    seen = []
+
+    def follow():
+        request = pb.WatchAnalysisJobRequest(job_id=job_id)
+        seen.extend(r.job for r in stream(gateway.stub.WatchAnalysisJob, request, 20) if not r.heartbeat)
+
+    watcher = threading.Thread(target=follow)
+    watcher.start()
+    plan = gateway.plan(job_id)
+    stage = plan.stages[0]
+    for chunk in plan.chunk_ids(stage):
+        gateway.store.create(layout.chunk(job_id, stage.name, chunk), encode(ChunkResult()))
+        time.sleep(0.1)
+    write_terminal(gateway.store, job_id, JobState.FAILED, {"status": "INTERNAL", "reason": "X", "message": "m"})
+    watcher.join(20)
+    sequences = [job.sequence for job in seen]
+    assert sequences == sorted(set(sequences))
+    assert seen[-1].state == pb.JOB_STATE_FAILED
+    assert seen[-1].error.reason == "X"
+    assert any(job.progress.chunks_done for job in seen)
+    later = pb.WatchAnalysisJobRequest(job_id=job_id, after_sequence=sequences[-2])
+    resumed = [r.job.sequence for r in stream(gateway.stub.WatchAnalysisJob, later, 20)]
+    assert resumed == sequences[-1:]
+
+
+def test_cancel_ends_a_job_that_nobody_works_on_and_may_be_asked_twice(gateway):
+    job_id = gateway.create().job.job_id
+    for _ in range(2):
+        invoke(gateway.stub.CancelAnalysisJob, pb.CancelAnalysisJobRequest(job_id=job_id), 10)
+    until(lambda: gateway.get(job_id).state == pb.JOB_STATE_CANCELLED)
+    job = invoke(gateway.stub.CancelAnalysisJob, pb.CancelAnalysisJobRequest(job_id=job_id), 10).job
+    assert job.state == pb.JOB_STATE_CANCELLED
+
+
+@pytest.mark.parametrize("bad", ["../secrets", "", "job-" + "a" * 24])
+def test_ids_that_are_none(gateway, bad):
+    status, _ = reason(gateway.get, bad)
+    assert status == ("NOT_FOUND" if bad.startswith("job-") else "INVALID_ARGUMENT")
+    watch = pb.WatchAnalysisJobRequest(job_id=bad)
+    assert reason(lambda: list(stream(gateway.stub.WatchAnalysisJob, watch, 10)))[0] == status
+
+
+def test_artifacts_are_read_whole_and_only_by_their_names(gateway):
+    job_id = gateway.create().job.job_id
+    read = lambda name: b"".join(  # noqa: E731
+        r.data
+        for r in stream(
+            gateway.stub.ReadArtifact, pb.ReadArtifactRequest(job_id=job_id, artifact=name), 10
+        )
+    )
+    assert reason(read, "tables/x.json") == ("FAILED_PRECONDITION", "JOB_NOT_SUCCEEDED")
+    data = bytes(range(256)) * 9000
+    entry = {"name": "tables/x.json", "sha256": "0", "size": len(data), "media_type": "application/json"}
+    gateway.store.create(layout.artifact(job_id, "tables/x.json"), data)
+    gateway.store.create(layout.manifest(job_id), json.dumps({"artifacts": [entry]}).encode())
+    write_terminal(gateway.store, job_id, JobState.SUCCEEDED)
+    assert read("tables/x.json") == data
+    assert reason(read, "../spec.json") == ("NOT_FOUND", "ARTIFACT_NOT_FOUND")
+    assert reason(read, "spec.json") == ("NOT_FOUND", "ARTIFACT_NOT_FOUND")
+
+
+def test_capabilities_name_kinds_models_and_limits(gateway):
+    answer = invoke(gateway.stub.GetCapabilities, pb.GetCapabilitiesRequest(), 10)
+    assert [kind.name for kind in answer.kinds] == ["link", "traverse"]
+    assert "truncation" in json.loads(answer.kinds[0].json_schema)["properties"]
+    models = {model.model.name: model for model in answer.models}
+    assert models["tiny/classifier"].layers[0].units == 32
+
+
+def test_info_health_and_reflection_answer(gateway):
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+    from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+        ProtoReflectionDescriptorDatabase,
+    )
+
+    info = info_pb2_grpc.InfoServiceStub(gateway.channel).GetInfo(info_pb2.GetInfoRequest(), timeout=5)
+    assert info.service == "gateway"
+    health = health_pb2_grpc.HealthStub(gateway.channel)
+    for name in ("", "unitscope.v1.AnalysisJobService"):
+        answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    names = ProtoReflectionDescriptorDatabase(gateway.channel).get_services()
+    assert "unitscope.v1.AnalysisJobService" in names
+
+
+def test_a_message_over_the_limit_is_refused_with_both_numbers(gateway):
+    request = pb.CreateAnalysisJobRequest(request_id="x" * (70 << 20))
+    channel = open_channel(gateway.server.address, 100 << 20)
+    stub = analysis_job_pb2_grpc.AnalysisJobServiceStub(channel)
+    assert reason(invoke, stub.CreateAnalysisJob, request, 20) == ("RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE")
+    channel.close()
+
+
+def test_a_defect_is_internal_and_tells_nothing(gateway, monkeypatch):
+    def defect(job_id):
+        raise ZeroDivisionError("the secret")
+
+    monkeypatch.setattr(gateway.jobs, "get", defect)
+    with pytest.raises(UnitScopeError) as caught:
+        gateway.get("job-" + "a" * 24)
+    assert caught.value.status == "INTERNAL"
+    assert "secret" not in str(caught.value)
+
+
+def test_a_dead_server_is_unavailable(gateway):
+    stub = analysis_job_pb2_grpc.AnalysisJobServiceStub(grpc.insecure_channel("127.0.0.1:1"))
+    request = pb.GetAnalysisJobRequest(job_id="job-" + "a" * 24)
+    assert reason(invoke, stub.GetAnalysisJob, request, 5)[0] == "UNAVAILABLE"
+
+
+class TestReconcile:
+    """What is sent again, and when; with a short patience."""
+
+    @pytest.fixture
+    def gateway(self, tmp_path, models):
+        gateway = Gateway(tmp_path, models, lost_after=0.6)
+        yield gateway
+        gateway.close()
+
+    def test_a_lost_plan_is_sent_again(self, gateway):
+        gateway.create()
+        assert gateway.sent() == 1
+        until(lambda: gateway.sent() >= 2)
+
+    def test_a_lost_attempt_is_sent_again_once_it_is_stale(self, gateway):
+        job_id = gateway.create().job.job_id
+        plan = gateway.plan(job_id)
+        stage, chunks = plan.stages[0], plan.chunk_ids(plan.stages[0])
+        key = layout.attempts(job_id, stage.name, chunks[0]) + "000"
+        before = gateway.sent()
+        for _ in range(8):
+            gateway.store.put(key, b"{}")
+            time.sleep(0.1)
+        assert gateway.sent() == before
+        until(lambda: gateway.sent() > before)
+        message = json.loads(sorted(gateway.messages.glob("*"))[-1].read_text())
+        assert message["headers"]["task"] == "unitscope.run_chunk"
+
+    def test_a_quiet_job_gets_all_its_missing_chunks_again(self, gateway):
+        job_id = gateway.create().job.job_id
+        plan = gateway.plan(job_id)
+        before = gateway.sent()
+        until(lambda: gateway.sent() >= before + len(plan.stages[0].chunks))
+
+    def test_a_job_with_all_chunks_gets_its_finaliser(self, gateway):
+        job_id = gateway.create().job.job_id
+        plan = gateway.plan(job_id)
+        for stage in plan.stages:
+            for chunk in plan.chunk_ids(stage):
+                gateway.store.create(layout.chunk(job_id, stage.name, chunk), encode(ChunkResult()))
+        until(lambda: any("finalise" in m.read_text() for m in gateway.messages.glob("*")))

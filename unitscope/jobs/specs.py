@@ -1,0 +1,138 @@
+"""Spec schemas of every analysis kind, with defaults and limits.
+
+The fields are those of ``protos/unitscope/v1/analysis_spec.proto``, name by name; a test holds the
+two together. Enum values are written in lower case without their prefix: ``accept: class``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from unitscope.errors import InvalidArgumentError
+
+DEFAULT_PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
+MAX_UNITS_PER_JOB = 8_192
+MAX_RENDERS_PER_JOB = 5_000_000
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Index = Annotated[int, Field(ge=0, lt=1_000_000)]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LinkSpec(_Spec):
+    """Fit w = A r + b for one classifier layer and one generator."""
+
+    classifier: Name
+    generator: Name
+    layer: str = Field(default="", max_length=200)
+    classes: tuple[Name, ...] = Field(default=(), max_length=1_000)
+    truncation: float = Field(default=0.7, ge=0, le=1, allow_inf_nan=False)
+    samples_per_class: int = Field(default=800, ge=10, le=100_000)
+    heldout_per_class: int = Field(default=100, ge=5, le=5_000)
+    penalties: tuple[Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)], ...] = Field(
+        default=DEFAULT_PENALTIES, max_length=100
+    )
+    folds: int = Field(default=5, ge=2, le=20)
+    accept: Literal["class", "any"] = "class"
+    attempts_per_sample: int = Field(default=20, ge=1, le=1_000)
+    seed: Seed = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_penalties_mean_the_grid(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("penalties") in ([], ()):
+            values = {key: value for key, value in values.items() if key != "penalties"}
+        return values
+
+
+class UnitSelection(_Spec):
+    """Units by index, or the first `top` by a rank."""
+
+    indices: tuple[Index, ...] = Field(default=(), max_length=MAX_UNITS_PER_JOB)
+    top: int = Field(default=12, ge=1, le=MAX_UNITS_PER_JOB)
+    by: Literal["range", "weight"] = "weight"
+    for_class: str = Field(default="", max_length=200)
+
+    @property
+    def count(self) -> int:
+        """How many units will be moved."""
+        return len(set(self.indices)) or self.top
+
+
+class TraverseSpec(_Spec):
+    """Move single units over their range and render, read and measure every step."""
+
+    linker: str = Field(default="", pattern=r"^([0-9a-f]{12,64})?$")
+    link: LinkSpec | None = None
+    units: UnitSelection = UnitSelection()
+    classes: tuple[Name, ...] = Field(default=(), max_length=1_000)
+    seeds_per_class: int = Field(default=4, ge=1, le=1_000)
+    steps: int = Field(default=7, ge=2, le=51)
+    low_quantile: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
+    high_quantile: float = Field(default=1.0, ge=0, le=1, allow_inf_nan=False)
+    keep: Literal["all", "sample", "none"] = "sample"
+    seed: Seed = 1
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> TraverseSpec:
+        if bool(self.linker) == (self.link is not None):
+            raise ValueError("give either 'linker', a digest, or 'link', what to fit first")
+        if self.low_quantile >= self.high_quantile:
+            raise ValueError("low_quantile must be below high_quantile")
+        return self
+
+
+KINDS: dict[str, type[LinkSpec] | type[TraverseSpec]] = {
+    "link": LinkSpec,
+    "traverse": TraverseSpec,
+}
+SUMMARIES = {
+    "link": "Fit the map from a classifier's features to a generator's latent, and judge it.",
+    "traverse": "Move single units over their range; render, read and measure every step.",
+}
+
+AnySpec: TypeAlias = LinkSpec | TraverseSpec
+
+
+def parse_spec(kind: str, values: Any) -> AnySpec:
+    """The spec of a kind from plain values, as they come from JSON or YAML.
+
+    Raises:
+        InvalidArgumentError: The kind is unknown (UNKNOWN_ANALYSIS_KIND) or a field is unknown,
+            missing or out of its limits (INVALID_SPEC), with one violation a field.
+    """
+    if kind not in KINDS:
+        raise InvalidArgumentError(
+            f"there is no analysis kind {kind[:40]!r}; there are: {', '.join(KINDS)}",
+            reason="UNKNOWN_ANALYSIS_KIND",
+            field="spec.kind",
+            kind=kind[:40],
+        )
+    try:
+        return KINDS[kind].model_validate(values)
+    except ValidationError as error:
+        violations = tuple(_violation(kind, item) for item in error.errors(include_url=False)[:20])
+        raise InvalidArgumentError(
+            "; ".join(f"{field}: {text}" for field, text in violations[:3]),
+            reason="INVALID_SPEC",
+            violations=violations,
+        ) from None
+
+
+def kind_of(spec: AnySpec) -> str:
+    """The name of the spec's kind."""
+    return next(kind for kind, cls in KINDS.items() if type(spec) is cls)
+
+
+def _violation(kind: str, item: Any) -> tuple[str, str]:
+    field = ".".join(("spec", kind, *(str(part) for part in item["loc"])))
+    if item["type"] == "extra_forbidden":
+        return field, "is no field of this spec"
+    given = "" if isinstance(item["input"], dict | list) else f" (given: {item['input']!r:.60})"
+    return field, item["msg"].removeprefix("Value error, ") + given

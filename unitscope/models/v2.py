@@ -1,0 +1,34 @@
+"""Names that a generator goes by on an Open Inference Protocol v2 server.
+
+What V2 cannot say (resolution, number of latents, classes, digest) is on the model's card; the names
+carry the short digest, so that a client cannot take one generator for another.
+
+================  =============================================  =====================================
+model             inputs                                         outputs
+================  =============================================  =====================================
+``...-mapping``   ``z`` FP32 [B, z_dim], ``class`` INT64 [B, 1],  ``w`` FP32 [B, w_dim]
+                  ``truncation`` FP32 [B, 1]
+``...-synthesis`` ``w`` FP32 [B, 1 or num_ws, w_dim]             ``image`` UINT8 [B, H, W, 3]
+================  =============================================  =====================================
+"""
+
+from __future__ import annotations
+
+from unitscope.models.cards import ModelCard
+
+MAX_BATCH = 64
+"""The largest batch of one request."""
+
+
+def mapping_model(card: ModelCard) -> str:
+    """The V2 name of the generator's mapping network: z, class, truncation -> w."""
+    return f"{_stem(card)}-mapping"
+
+
+def synthesis_model(card: ModelCard) -> str:
+    """The V2 name of the generator's synthesis network: w or w+ -> image."""
+    return f"{_stem(card)}-synthesis"
+
+
+def _stem(card: ModelCard) -> str:
+    return f"{card.name.replace('/', '-')}-{card.short_digest}"

@@ -1,0 +1,170 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Accept(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ACCEPT_UNSPECIFIED: _ClassVar[Accept]
+    ACCEPT_CLASS: _ClassVar[Accept]
+    ACCEPT_ANY: _ClassVar[Accept]
+
+class RankUnitsBy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RANK_UNITS_BY_UNSPECIFIED: _ClassVar[RankUnitsBy]
+    RANK_UNITS_BY_RANGE: _ClassVar[RankUnitsBy]
+    RANK_UNITS_BY_WEIGHT: _ClassVar[RankUnitsBy]
+
+class Keep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    KEEP_UNSPECIFIED: _ClassVar[Keep]
+    KEEP_ALL: _ClassVar[Keep]
+    KEEP_SAMPLE: _ClassVar[Keep]
+    KEEP_NONE: _ClassVar[Keep]
+
+ACCEPT_UNSPECIFIED: Accept
+ACCEPT_CLASS: Accept
+ACCEPT_ANY: Accept
+RANK_UNITS_BY_UNSPECIFIED: RankUnitsBy
+RANK_UNITS_BY_RANGE: RankUnitsBy
+RANK_UNITS_BY_WEIGHT: RankUnitsBy
+KEEP_UNSPECIFIED: Keep
+KEEP_ALL: Keep
+KEEP_SAMPLE: Keep
+KEEP_NONE: Keep
+
+class AnalysisSpec(_message.Message):
+    __slots__ = ("link", "traverse")
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    TRAVERSE_FIELD_NUMBER: _ClassVar[int]
+    link: LinkSpec
+    traverse: TraverseSpec
+    def __init__(
+        self,
+        link: _Optional[_Union[LinkSpec, _Mapping]] = ...,
+        traverse: _Optional[_Union[TraverseSpec, _Mapping]] = ...,
+    ) -> None: ...
+
+class LinkSpec(_message.Message):
+    __slots__ = (
+        "classifier",
+        "generator",
+        "layer",
+        "classes",
+        "truncation",
+        "samples_per_class",
+        "heldout_per_class",
+        "penalties",
+        "folds",
+        "accept",
+        "attempts_per_sample",
+        "seed",
+    )
+    CLASSIFIER_FIELD_NUMBER: _ClassVar[int]
+    GENERATOR_FIELD_NUMBER: _ClassVar[int]
+    LAYER_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATION_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_PER_CLASS_FIELD_NUMBER: _ClassVar[int]
+    HELDOUT_PER_CLASS_FIELD_NUMBER: _ClassVar[int]
+    PENALTIES_FIELD_NUMBER: _ClassVar[int]
+    FOLDS_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_PER_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    classifier: str
+    generator: str
+    layer: str
+    classes: _containers.RepeatedScalarFieldContainer[str]
+    truncation: float
+    samples_per_class: int
+    heldout_per_class: int
+    penalties: _containers.RepeatedScalarFieldContainer[float]
+    folds: int
+    accept: Accept
+    attempts_per_sample: int
+    seed: int
+    def __init__(
+        self,
+        classifier: _Optional[str] = ...,
+        generator: _Optional[str] = ...,
+        layer: _Optional[str] = ...,
+        classes: _Optional[_Iterable[str]] = ...,
+        truncation: _Optional[float] = ...,
+        samples_per_class: _Optional[int] = ...,
+        heldout_per_class: _Optional[int] = ...,
+        penalties: _Optional[_Iterable[float]] = ...,
+        folds: _Optional[int] = ...,
+        accept: _Optional[_Union[Accept, str]] = ...,
+        attempts_per_sample: _Optional[int] = ...,
+        seed: _Optional[int] = ...,
+    ) -> None: ...
+
+class UnitSelection(_message.Message):
+    __slots__ = ("indices", "top", "by", "for_class")
+    INDICES_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    FOR_CLASS_FIELD_NUMBER: _ClassVar[int]
+    indices: _containers.RepeatedScalarFieldContainer[int]
+    top: int
+    by: RankUnitsBy
+    for_class: str
+    def __init__(
+        self,
+        indices: _Optional[_Iterable[int]] = ...,
+        top: _Optional[int] = ...,
+        by: _Optional[_Union[RankUnitsBy, str]] = ...,
+        for_class: _Optional[str] = ...,
+    ) -> None: ...
+
+class TraverseSpec(_message.Message):
+    __slots__ = (
+        "linker",
+        "link",
+        "units",
+        "classes",
+        "seeds_per_class",
+        "steps",
+        "low_quantile",
+        "high_quantile",
+        "keep",
+        "seed",
+    )
+    LINKER_FIELD_NUMBER: _ClassVar[int]
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    SEEDS_PER_CLASS_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    LOW_QUANTILE_FIELD_NUMBER: _ClassVar[int]
+    HIGH_QUANTILE_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    linker: str
+    link: LinkSpec
+    units: UnitSelection
+    classes: _containers.RepeatedScalarFieldContainer[str]
+    seeds_per_class: int
+    steps: int
+    low_quantile: float
+    high_quantile: float
+    keep: Keep
+    seed: int
+    def __init__(
+        self,
+        linker: _Optional[str] = ...,
+        link: _Optional[_Union[LinkSpec, _Mapping]] = ...,
+        units: _Optional[_Union[UnitSelection, _Mapping]] = ...,
+        classes: _Optional[_Iterable[str]] = ...,
+        seeds_per_class: _Optional[int] = ...,
+        steps: _Optional[int] = ...,
+        low_quantile: _Optional[float] = ...,
+        high_quantile: _Optional[float] = ...,
+        keep: _Optional[_Union[Keep, str]] = ...,
+        seed: _Optional[int] = ...,
+    ) -> None: ...
