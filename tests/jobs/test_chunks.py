@@ -9,7 +9,7 @@ from unitscope.jobs.chunks import ChunkResult, decode, encode
 
 arrays = hnp.arrays(
     st.sampled_from([np.float32, np.int64, np.uint8, np.float64]),
-    hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4),
+    hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
     elements=st.integers(0, 100),
 )
 

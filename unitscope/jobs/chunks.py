@@ -36,7 +36,7 @@ class ChunkResult:
 def encode(result: ChunkResult) -> bytes:
     """The result as bytes; equal results give equal bytes."""
     record = json.dumps(dict(result.record), sort_keys=True, separators=(",", ":")).encode()
-    tensors = {name: np.ascontiguousarray(a) for name, a in sorted(result.tensors.items())}
+    tensors = {name: np.asarray(a, order="C") for name, a in sorted(result.tensors.items())}
     tensors[_RECORD] = np.frombuffer(record, np.uint8)
     return bytes(save(tensors))
 

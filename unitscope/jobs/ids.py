@@ -9,8 +9,8 @@ import uuid
 
 from unitscope.errors import InvalidArgumentError
 
-_JOB_ID = re.compile(r"^job-[a-z2-7]{24}$")
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
+_JOB_ID = re.compile(r"job-[a-z2-7]{24}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 def job_id_of(request_id: str) -> str:
@@ -22,7 +22,7 @@ def job_id_of(request_id: str) -> str:
     Raises:
         InvalidArgumentError: The request id has other characters or is too long.
     """
-    if request_id and not _REQUEST_ID.match(request_id):
+    if request_id and not _REQUEST_ID.fullmatch(request_id):
         raise InvalidArgumentError(
             f"request_id is {request_id[:40]!r}; use 1 to 128 letters, digits, '.', '_', ':' and "
             "'-', e.g. a UUID",
@@ -39,7 +39,7 @@ def check_job_id(job_id: str) -> str:
     Raises:
         InvalidArgumentError: It is none (reason INVALID_JOB_ID).
     """
-    if not _JOB_ID.match(job_id):
+    if not _JOB_ID.fullmatch(job_id):
         raise InvalidArgumentError(
             f"{job_id[:60]!r} is no job id; ids look like 'job-' and 24 letters and digits, as "
             "CreateAnalysisJob answered",

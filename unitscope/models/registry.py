@@ -14,7 +14,7 @@ from unitscope.errors import (
 from unitscope.models.cards import CARD_FILE, ModelCard, ModelKind, verify_files
 
 _REFERENCE = re.compile(
-    r"^(?P<name>[a-z0-9][a-z0-9._-]{0,62}/[a-z0-9][a-z0-9._-]{0,62})(@sha256:(?P<digest>[0-9a-f]{12,64}))?$"
+    r"(?P<name>[a-z0-9][a-z0-9._-]{0,62}/[a-z0-9][a-z0-9._-]{0,62})(@sha256:(?P<digest>[0-9a-f]{12,64}))?"
 )
 
 
@@ -32,7 +32,7 @@ class ModelReference:
         Raises:
             InvalidArgumentError: The text is no reference (reason INVALID_MODEL_NAME).
         """
-        match = _REFERENCE.match(text)
+        match = _REFERENCE.fullmatch(text)
         if match is None or ".." in text:
             raise InvalidArgumentError(
                 f"{text[:80]!r} is no model name; write <pack>/<model>, e.g. 'avatars/clean', "

@@ -24,7 +24,7 @@ def to_tensor(array: npt.NDArray[Any]) -> tensor_pb2.Tensor:
     array = np.ascontiguousarray(array)
     code: Any = _CODES[array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype]
     return tensor_pb2.Tensor(
-        data_type=tensor_pb2.DataType.ValueType(code),
+        data_type=code,
         shape=array.shape,
         data=array.tobytes(),
     )

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from unitscope.errors import DataLossError, InvalidArgumentError
 
-_SEGMENT = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$")
+_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def check_key(key: str) -> str:
     Raises:
         InvalidArgumentError: A segment is empty, ``.``, ``..``, too long or holds other characters.
     """
-    if len(key) > 900 or not all(_SEGMENT.match(part) for part in key.split("/")):
+    if len(key) > 900 or not all(_SEGMENT.fullmatch(part) for part in key.split("/")):
         raise InvalidArgumentError(
             f"{key[:80]!r} is no object key; keys are segments of letters, digits, '.', '_' and '-'",
             reason="INVALID_KEY",

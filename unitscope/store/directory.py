@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -79,9 +80,10 @@ class DirectoryStore:
         """Size and time of an object; None where there is none."""
         try:
             with self._errors(key):
-                return _info(key, self._path(key).stat())
+                found = self._path(key).stat()
         except NotFoundError:
             return None
+        return None if stat.S_ISDIR(found.st_mode) else _info(key, found)
 
     def objects(self, prefix: str) -> list[ObjectInfo]:
         """All objects below the prefix, sorted by key."""
@@ -163,8 +165,8 @@ class DirectoryStore:
             ) from error
 
 
-def _info(key: str, stat: os.stat_result) -> ObjectInfo:
-    return ObjectInfo(key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
+def _info(key: str, found: os.stat_result) -> ObjectInfo:
+    return ObjectInfo(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""Recipes that make and check the model packs. They may import everything; nothing imports them."""

@@ -1,0 +1,227 @@
+"""Runs a generator in fixed, padded batches: the one class behind every server that renders.
+
+A picture depends on its own w alone, to the last bit: the batch always has `BATCH` rows, since a
+tensor library picks its kernels, and with them the last bits, by the shape it is given::
+
+    backend = GeneratorBackend.load(card, folder)
+    w = backend.map(z, classes, truncation=0.7)       # float32 (batch, w_dim)
+    pictures = backend.render(w)                      # uint8 (batch, height, width, 3)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from services.generator.layers import Form
+from services.generator.network import StyleGanXl, to_uint8
+from services.generator.specs import NetworkSpec
+from unitscope.errors import FailedPreconditionError, InvalidArgumentError
+from unitscope.models.cards import WEIGHTS_FILE, ModelCard
+
+BATCH = 8
+"""Rows that are computed at once, always."""
+
+Floats = npt.NDArray[np.float32]
+
+
+class GeneratorBackend:
+    """A generator with its weights, on one device. Not for several threads at once."""
+
+    def __init__(self, network: StyleGanXl, device: str = "cpu", form: Form = "fast") -> None:
+        """Takes a network whose weights are loaded."""
+        self.spec = network.spec
+        self._device = torch.device(device)
+        self.network = network.eval().requires_grad_(False).to(self._device)
+        self._form: Form = form
+
+    @classmethod
+    def load(cls, card: ModelCard, folder: Path, device: str = "cpu", threads: int = 0) -> Self:
+        """Loads a generator from its folder, whose files were checked already.
+
+        Args:
+            card: The generator's card.
+            folder: Where its weights lie.
+            device: "cpu" or "cuda".
+            threads: Threads of the tensor library, for the whole process; 0 leaves them alone.
+
+        Raises:
+            FailedPreconditionError: Weights and card do not fit (reason INVALID_WEIGHTS), or the
+                architecture is another (UNKNOWN_ARCHITECTURE).
+        """
+        if threads:
+            torch.set_num_threads(threads)
+        network = StyleGanXl(network_spec(card))
+        try:
+            network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        except (RuntimeError, OSError) as error:
+            raise FailedPreconditionError(
+                f"{card.name}: the weights do not fit the spec on the card: {str(error)[:300]}",
+                reason="INVALID_WEIGHTS",
+                model=card.name,
+            ) from error
+        return cls(network, device)
+
+    def map(self, z: Floats, classes: npt.NDArray[np.int64], truncation: Any = 1.0) -> Floats:
+        """Maps latents to w.
+
+        Args:
+            z: float32 ``(batch, z_dim)``, standard normal.
+            classes: int64 ``(batch,)``, from 0 to the number of classes - 1.
+            truncation: One number in [0, 1] for all, or float32 ``(batch,)``: 1 keeps w, 0 gives the
+                mean of its class.
+
+        Returns:
+            float32 ``(batch, w_dim)``.
+
+        Raises:
+            InvalidArgumentError: As `check_latents` says.
+        """
+        count = len(z)
+        psi = np.broadcast_to(np.asarray(truncation, np.float32), (count,)).copy()
+        w = self.map_tensors(_tensor(z), _tensor(classes), torch.from_numpy(psi))
+        found: Floats = w.cpu().numpy()
+        return found
+
+    def render(self, w: Floats) -> npt.NDArray[np.uint8]:
+        """Renders pictures.
+
+        Args:
+            w: float32 ``(batch, w_dim)``, ``(batch, 1, w_dim)`` or, with one w for the input and
+                every layer, ``(batch, num_ws, w_dim)``.
+
+        Returns:
+            uint8 ``(batch, resolution, resolution, 3)``.
+
+        Raises:
+            InvalidArgumentError: As `check_w` says.
+        """
+        pictures: npt.NDArray[np.uint8] = self.render_tensors(_tensor(w)).cpu().numpy()
+        return pictures
+
+    @torch.inference_mode()
+    def map_tensors(self, z: Tensor, classes: Tensor, truncation: Tensor) -> Tensor:
+        """`map` on tensors: z ``(batch, z_dim)``, the others ``(batch,)``, on any device."""
+        check_latents(self.spec, z, classes, truncation)
+        parts = zip(_batches(z), _batches(classes), _batches(truncation), strict=True)
+        found = [self.network.mapping(*(t.to(self._device) for t in part)) for part in parts]
+        return torch.cat(found)[: len(z)]
+
+    @torch.inference_mode()
+    def render_tensors(self, w: Tensor) -> Tensor:
+        """`render` on tensors, on any device."""
+        check_w(self.spec, w)
+        rows = w[:, None] if w.dim() == 2 else w
+        found = []
+        for part in _batches(rows):
+            # Laid out in memory alike whether one w came or one for every layer.
+            ws = part.to(self._device).expand(-1, self.spec.num_ws, -1).contiguous()
+            found.append(to_uint8(self.network.synthesis(ws, self._form)))
+        return torch.cat(found)[: len(w)]
+
+
+def network_spec(card: ModelCard) -> NetworkSpec:
+    """The network spec on a generator's card.
+
+    Raises:
+        FailedPreconditionError: The architecture is another (reason UNKNOWN_ARCHITECTURE).
+        InvalidArgumentError: The spec makes no sense (reason BAD_NETWORK_SPEC).
+    """
+    architecture = card.architecture
+    if architecture.get("name") != "stylegan-xl" or not isinstance(architecture.get("spec"), dict):
+        raise FailedPreconditionError(
+            f"{card.name} has the architecture {architecture.get('name')!r}; a generator's must be "
+            "'stylegan-xl' with a 'spec'",
+            reason="UNKNOWN_ARCHITECTURE",
+            model=card.name,
+        )
+    return NetworkSpec.from_dict(architecture["spec"])
+
+
+def check_latents(spec: NetworkSpec, z: Tensor, classes: Tensor, truncation: Tensor) -> None:
+    """Refuses what the mapping network cannot take.
+
+    Raises:
+        InvalidArgumentError: A wrong shape (WRONG_TENSOR_SHAPE), NaN or infinity in z (NON_FINITE_Z),
+            a class that does not exist (CLASS_OUT_OF_RANGE), or a truncation outside [0, 1]
+            (TRUNCATION_OUT_OF_RANGE).
+    """
+    if z.dim() != 2 or z.shape[1] != spec.z_dim or not len(z):
+        raise _wrong_shape("z", z, f"(batch, {spec.z_dim})")
+    for name, tensor in (("class", classes), ("truncation", truncation)):
+        if tuple(tensor.shape) != (len(z),):
+            raise _wrong_shape(name, tensor, f"({len(z)},)")
+    _check_finite("z", z)
+    outside = (classes < 0) | (classes >= spec.num_classes)
+    if bool(outside.any()):
+        value = int(classes[outside][0])
+        raise InvalidArgumentError(
+            f"class {value} does not exist; the generator has the classes 0 to {spec.num_classes - 1}",
+            reason="CLASS_OUT_OF_RANGE",
+            field="class",
+            value=value,
+            classes=spec.num_classes,
+        )
+    inside = (truncation >= 0) & (truncation <= 1)
+    if not bool(inside.all()):
+        number = float(truncation[~inside][0])
+        raise InvalidArgumentError(
+            f"truncation is {number:g}; it must lie in [0, 1]",
+            reason="TRUNCATION_OUT_OF_RANGE",
+            field="truncation",
+            value=number,
+        )
+
+
+def check_w(spec: NetworkSpec, w: Tensor) -> None:
+    """Refuses what the synthesis network cannot take.
+
+    Raises:
+        InvalidArgumentError: A wrong shape (WRONG_TENSOR_SHAPE), NaN or infinity (NON_FINITE_W).
+    """
+    rows = w[:, None] if w.dim() == 2 else w
+    if rows.dim() != 3 or rows.shape[1] not in (1, spec.num_ws) or rows.shape[2] != spec.w_dim:
+        raise _wrong_shape("w", w, f"(batch, 1 or {spec.num_ws}, {spec.w_dim})")
+    if not len(w):
+        raise _wrong_shape("w", w, "at least one row")
+    _check_finite("w", w)
+
+
+def _check_finite(name: str, tensor: Tensor) -> None:
+    finite = torch.isfinite(tensor.flatten(1)).all(dim=1)
+    if not bool(finite.all()):
+        row = int((~finite).nonzero()[0])
+        raise InvalidArgumentError(
+            f"{name} holds NaN or infinity, first in row {row}; only finite numbers are allowed",
+            reason=f"NON_FINITE_{name.upper()}",
+            field=name,
+            row=row,
+        )
+
+
+def _wrong_shape(name: str, tensor: Tensor, needed: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"{name} has the shape {tuple(tensor.shape)}; {needed} is needed",
+        reason="WRONG_TENSOR_SHAPE",
+        field=name,
+    )
+
+
+def _tensor(array: npt.NDArray[Any]) -> Tensor:
+    # A copy: arrays that came over the wire are read-only, which torch does not support.
+    return torch.from_numpy(np.array(array))
+
+
+def _batches(rows: Tensor) -> list[Tensor]:
+    """Parts of BATCH rows; the last one is padded with its own last row."""
+    parts = list(torch.split(rows, BATCH))
+    missing = BATCH - len(parts[-1])
+    if missing:
+        parts[-1] = torch.cat([parts[-1], parts[-1][-1:].expand(missing, *rows.shape[1:])])
+    return parts

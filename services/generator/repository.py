@@ -1,0 +1,134 @@
+"""Writes a Triton model repository: two models for every generator, see `unitscope.models.v2`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.generator.specs import NetworkSpec
+from unitscope.errors import FailedPreconditionError
+from unitscope.models.cards import ModelCard
+from unitscope.models.registry import Registry
+from unitscope.models.v2 import MAX_BATCH, mapping_model, synthesis_model
+
+_MODEL = '''"""Written by the export; the code is in services.generator.triton_model."""
+
+from services.generator.triton_model import {name} as TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
+'''
+
+Tensor = tuple[str, str, Sequence[int]]
+"""Name, V2 type (e.g. FP32) and shape without the batch; -1 is any length."""
+
+
+def signature(card: ModelCard, spec: NetworkSpec) -> dict[str, tuple[list[Tensor], list[Tensor]]]:
+    """Inputs and outputs by the name of the V2 model."""
+    size = spec.resolution
+    return {
+        mapping_model(card): (
+            [("z", "FP32", [spec.z_dim]), ("class", "INT64", [1]), ("truncation", "FP32", [1])],
+            [("w", "FP32", [spec.w_dim])],
+        ),
+        synthesis_model(card): (
+            [("w", "FP32", [-1, spec.w_dim])],
+            [("image", "UINT8", [size, size, 3])],
+        ),
+    }
+
+
+def export_repository(
+    registry: Registry,
+    cards: Sequence[ModelCard],
+    folder: Path,
+    device: str = "cpu",
+    threads: int = 0,
+) -> list[str]:
+    """Writes ``<folder>/<model>/{config.pbtxt, 1/model.py}`` for every generator.
+
+    The weights stay where they are: the models read them from the registry's folder, checked here.
+
+    Args:
+        registry: Where the generators lie.
+        cards: The generators.
+        folder: An existing folder, the repository.
+        device: "cpu" or "cuda".
+        threads: Threads of the tensor library; 0 leaves the choice to it.
+
+    Returns:
+        The names of the models.
+
+    Raises:
+        DataLossError: Weights are not those on the card.
+        FailedPreconditionError: A card is of no StyleGAN-XL (reason UNKNOWN_ARCHITECTURE), or two
+            cards go by one V2 name (MODEL_NAME_CLASH).
+    """
+    written: list[str] = []
+    for card in cards:
+        model_folder = registry.verified(card).resolve()
+        spec = _spec(card)
+        for name, (inputs, outputs) in signature(card, spec).items():
+            if name in written:
+                raise FailedPreconditionError(
+                    f"two generators would be served as {name!r}; rename one", reason="MODEL_NAME_CLASH"
+                )
+            parameters = {
+                "model_folder": str(model_folder),
+                "device": device,
+                "threads": str(threads),
+            }
+            version = folder / name / "1"
+            version.mkdir(parents=True)
+            config = _config(name, inputs, outputs, device, parameters)
+            (version.parent / "config.pbtxt").write_text(config, encoding="utf-8")
+            cls = "MappingModel" if name.endswith("-mapping") else "SynthesisModel"
+            (version / "model.py").write_text(_MODEL.format(name=cls), encoding="utf-8")
+            written.append(name)
+    return written
+
+
+def _spec(card: ModelCard) -> NetworkSpec:
+    # Not backend.network_spec: whoever launches Triton need not load torch.
+    if card.architecture.get("name") != "stylegan-xl":
+        raise FailedPreconditionError(
+            f"{card.name} has the architecture {card.architecture.get('name')!r}; Triton serves "
+            "'stylegan-xl'",
+            reason="UNKNOWN_ARCHITECTURE",
+            model=card.name,
+        )
+    return NetworkSpec.from_dict(card.architecture["spec"])
+
+
+def _config(
+    name: str,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    device: str,
+    parameters: dict[str, str],
+) -> str:
+    """The model's ``config.pbtxt``."""
+    kind = "KIND_GPU" if device == "cuda" else "KIND_CPU"
+    if device == "cuda":
+        # Otherwise the python backend brings every input to the CPU first.
+        parameters = {**parameters, "FORCE_CPU_ONLY_INPUT_TENSORS": "no"}
+    lines = [f'name: "{name}"', 'backend: "python"', f"max_batch_size: {MAX_BATCH}"]
+    lines += [_io("input", item) for item in inputs] + [_io("output", item) for item in outputs]
+    # No queue delay: a lone request must not wait for company that may not come.
+    lines += ["dynamic_batching { max_queue_delay_microseconds: 0 }"]
+    lines += [f"instance_group [ {{ count: 1 kind: {kind} }} ]"]
+    lines += [
+        f'parameters {{ key: "{key}" value: {{ string_value: {_quoted(value)} }} }}'
+        for key, value in parameters.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _io(kind: str, item: Tensor) -> str:
+    name, data_type, shape = item
+    dims = ", ".join(map(str, shape))
+    return f'{kind} [ {{ name: "{name}" data_type: TYPE_{data_type} dims: [ {dims} ] }} ]'
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'

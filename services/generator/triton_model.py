@@ -1,0 +1,122 @@
+"""The generator inside Triton's python backend; imported there only.
+
+Tensors cross the border as DLPack in both directions: it is the path without copies on a GPU, and the
+only one that works beside NumPy 2 (the backend's own conversions yield empty tensors there).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton_python_backend_utils as pb_utils
+from torch import Tensor
+from torch.utils.dlpack import from_dlpack
+
+from services.generator.backend import GeneratorBackend, check_latents, check_w
+from unitscope.errors import UnitScopeError
+from unitscope.models.cards import CARD_FILE, ModelCard
+
+Inputs = list[Tensor]
+
+
+class _Model:
+    """What both models share: requests are checked one by one and computed together."""
+
+    inputs: tuple[str, ...]
+    output: str
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Called once by Triton, with the model's configuration."""
+        parameters = json.loads(args["model_config"])["parameters"]
+        values = {key: value["string_value"] for key, value in parameters.items()}
+        folder = Path(values["model_folder"])
+        card = ModelCard.parse((folder / CARD_FILE).read_bytes(), str(folder))
+        device = values["device"]
+        if device == "cuda":
+            device = f"cuda:{args['model_instance_device_id']}"
+        self.backend = GeneratorBackend.load(card, folder, device, int(values["threads"]))
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """Called by Triton with the requests of one dynamic batch.
+
+        A bad request gets an error of its own, whose message starts with the reason; the others of
+        the batch are answered.
+        """
+        answers: list[Any] = [None] * len(requests)
+        good: list[tuple[int, Inputs]] = []
+        for i, request in enumerate(requests):
+            try:
+                inputs = [_input(request, name) for name in self.inputs]
+                self.check(inputs)
+                good.append((i, inputs))
+            except UnitScopeError as error:
+                answers[i] = _failure(error)
+        for group in _alike(good):
+            joined = [torch.cat(column) for column in zip(*(row for _, row in group), strict=True)]
+            results = torch.split(self.compute(joined), [len(row[0]) for _, row in group])
+            for (i, _), result in zip(group, results, strict=True):
+                tensor = pb_utils.Tensor.from_dlpack(self.output, result.contiguous())
+                answers[i] = pb_utils.InferenceResponse(output_tensors=[tensor])
+        return answers
+
+    def check(self, inputs: Inputs) -> None:
+        """Refuses a bad request."""
+        raise NotImplementedError
+
+    def compute(self, inputs: Inputs) -> Tensor:
+        """Computes good requests."""
+        raise NotImplementedError
+
+
+class MappingModel(_Model):
+    """z, class, truncation -> w."""
+
+    inputs = ("z", "class", "truncation")
+    output = "w"
+
+    def check(self, inputs: Inputs) -> None:
+        """See `check_latents`."""
+        z, classes, truncation = inputs
+        check_latents(self.backend.spec, z, classes.flatten(), truncation.flatten())
+
+    def compute(self, inputs: Inputs) -> Tensor:
+        """See `GeneratorBackend.map`."""
+        z, classes, truncation = inputs
+        return self.backend.map_tensors(z, classes.flatten(), truncation.flatten())
+
+
+class SynthesisModel(_Model):
+    """w -> image."""
+
+    inputs = ("w",)
+    output = "image"
+
+    def check(self, inputs: Inputs) -> None:
+        """See `check_w`."""
+        check_w(self.backend.spec, inputs[0])
+
+    def compute(self, inputs: Inputs) -> Tensor:
+        """See `GeneratorBackend.render`."""
+        return self.backend.render_tensors(inputs[0])
+
+
+def _input(request: Any, name: str) -> Tensor:
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    return from_dlpack(tensor.to_dlpack())
+
+
+def _alike(good: list[tuple[int, Inputs]]) -> list[list[tuple[int, Inputs]]]:
+    """Groups requests whose tensors differ in the batch only, so that they can be joined."""
+    groups: dict[Any, list[tuple[int, Inputs]]] = {}
+    for item in good:
+        groups.setdefault(tuple(tuple(t.shape[1:]) for t in item[1]), []).append(item)
+    return list(groups.values())
+
+
+def _failure(error: UnitScopeError) -> Any:
+    failure = pb_utils.TritonError(f"{error.reason}: {error.message}", pb_utils.TritonError.INVALID_ARG)
+    return pb_utils.InferenceResponse(output_tensors=[], error=failure)

@@ -1,0 +1,249 @@
+"""Launches the real Triton Inference Server and keeps it rendering.
+
+The binary comes from the ``nvidia-pytriton`` wheel (installed without its dependencies) or from NVIDIA's
+container image. A python backend whose process was killed leaves Triton "ready" while every inference
+fails: only a small inference, repeated, tells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.generator.repository import export_repository
+from services.generator.settings import GeneratorSettings
+from unitscope.errors import UnavailableError
+from unitscope.models.cards import ModelCard
+from unitscope.models.registry import Registry
+from unitscope.settings import ModelSettings
+
+log = logging.getLogger(__name__)
+
+_SHARED = Path("/dev/shm")
+_PREFIX = "unitscope-triton"
+_CONTAINER = Path("/opt/tritonserver")
+
+
+@dataclass(frozen=True)
+class TritonBinary:
+    """Where a Triton that can run here lies.
+
+    Attributes:
+        server: The executable.
+        backends: A folder that holds the ``python`` backend.
+        stub: The python backend's process for this version of Python; None where the backend
+            folder has it already.
+        libraries: Folders of shared libraries.
+    """
+
+    server: Path
+    backends: Path
+    stub: Path | None
+    libraries: tuple[Path, ...]
+
+
+def find_triton() -> TritonBinary:
+    """Looks for a Triton binary: in NVIDIA's container image, then in the wheel.
+
+    Raises:
+        UnavailableError: There is none that can run here; the message says why
+            (reason TRITON_NOT_FOUND).
+    """
+    if (_CONTAINER / "bin" / "tritonserver").is_file():
+        binary = TritonBinary(
+            _CONTAINER / "bin" / "tritonserver",
+            _CONTAINER / "backends",
+            None,
+            (_CONTAINER / "lib",),
+        )
+    else:
+        binary = _from_wheel()
+    _check_runs(binary)
+    return binary
+
+
+def _from_wheel() -> TritonBinary:
+    packages = Path(sysconfig.get_path("purelib"))
+    home = packages / "pytriton" / "tritonserver"
+    if not (home / "bin" / "tritonserver").is_file():
+        raise _not_found(
+            "no tritonserver is installed; `pip install --no-deps nvidia-pytriton==0.7.0` brings one"
+        )
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = home / "python_backend_stubs" / version / "triton_python_backend_stub"
+    if not stub.is_file():
+        have = ", ".join(sorted(path.name for path in stub.parents[1].iterdir()))
+        raise _not_found(f"tritonserver has no stub for Python {version}; it has them for {have}")
+    libraries = (Path(sysconfig.get_config_var("LIBDIR")), packages / "nvidia_pytriton.libs")
+    return TritonBinary(home / "bin" / "tritonserver", home / "backends", stub, libraries)
+
+
+def _check_runs(binary: TritonBinary) -> None:
+    command = [str(binary.server), "--help"]
+    try:
+        done = subprocess.run(
+            command, env=_environment(binary), capture_output=True, text=True, timeout=60, check=False
+        )
+    except OSError as error:
+        raise _not_found(f"{binary.server.name} cannot be run: {error}") from error
+    if "model-repository" not in done.stdout + done.stderr:
+        raise _not_found(f"{binary.server.name} does not run: {(done.stderr or done.stdout)[:200]}")
+
+
+def _environment(binary: TritonBinary) -> dict[str, str]:
+    """The environment in which the stub finds this very interpreter, its packages and our code."""
+    own = [str(path) for path in binary.libraries if path.is_dir()]
+    inherited = [p for p in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if p]
+    binaries = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    return {
+        **os.environ,
+        "LD_LIBRARY_PATH": os.pathsep.join([*own, *inherited]),
+        "PATH": os.pathsep.join(binaries),
+        "PYTHONPATH": os.pathsep.join(str(Path(path or ".").resolve()) for path in sys.path),
+    }
+
+
+def _not_found(message: str) -> UnavailableError:
+    return UnavailableError(message, reason="TRITON_NOT_FOUND")
+
+
+class Triton:
+    """One run of Triton: its files, its process, and what has to be cleaned after it."""
+
+    def __init__(
+        self,
+        binary: TritonBinary,
+        cards: Sequence[ModelCard],
+        models: ModelSettings,
+        settings: GeneratorSettings,
+        address: str,
+    ) -> None:
+        """Prepares a scratch folder with backend and repository.
+
+        Args:
+            binary: What to run.
+            cards: The generators to serve.
+            models: Where they lie.
+            settings: Ports and patience.
+            address: ``host:port`` of the gRPC endpoint.
+        """
+        self._binary = binary
+        # Names carry our process id, so that a later run can tell what a dead one has left.
+        remove_leftovers()
+        self._shared = f"{_PREFIX}-{os.getpid()}-{secrets.token_hex(4)}-"
+        self._scratch = Path(tempfile.mkdtemp(prefix=self._shared))
+        self._process: subprocess.Popen[bytes] | None = None
+        backends, repository = self._scratch / "backends", self._scratch / "repository"
+        repository.mkdir()
+        shutil.copytree(binary.backends / "python", backends / "python")
+        if binary.stub is not None:
+            shutil.copy2(binary.stub, backends / "python")
+        device = "cuda" if _has_gpu() else "cpu"
+        self.models = export_repository(Registry(models.root), cards, repository, device, models.threads)
+        self._command = _command(binary, backends, repository, self._shared, settings, address)
+
+    def start(self) -> None:
+        """Starts the process; `ready` and probing are the caller's. Call from the main thread."""
+        self._process = subprocess.Popen(
+            self._command,
+            env=_environment(self._binary),
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of a process that ended; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
+    def stop(self, patience: float = 0.0) -> None:
+        """Ends the process, its stubs too, and removes their shared memory.
+
+        Args:
+            patience: Seconds that running inferences may take to finish.
+        """
+        process = self._process
+        if process is None:
+            return
+        if patience:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(patience)
+        # Stubs outlive a killed server; the process group is theirs as well.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        self._process = None
+        for path in _SHARED.glob(f"{self._shared}*"):
+            path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Stops, and removes the scratch folder."""
+        self.stop()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def remove_leftovers() -> None:
+    """Removes shared memory and scratch folders of runs that died without cleaning up."""
+    for path in [*_SHARED.glob(f"{_PREFIX}-*"), *Path(tempfile.gettempdir()).glob(f"{_PREFIX}-*")]:
+        owner = path.name.removeprefix(f"{_PREFIX}-").partition("-")[0]
+        if not owner.isdecimal() or Path(f"/proc/{owner}").exists():
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _command(
+    binary: TritonBinary,
+    backends: Path,
+    repository: Path,
+    shared: str,
+    settings: GeneratorSettings,
+    address: str,
+) -> list[str]:
+    host, _, port = address.rpartition(":")
+    command = [
+        str(binary.server),
+        f"--model-repository={repository}",
+        f"--backend-directory={backends}",
+        f"--backend-config=python,shm-region-prefix-name={shared}",
+        f"--grpc-address={host}",
+        f"--grpc-port={port}",
+        "--exit-timeout-secs=20",
+        "--log-info=false",
+        "--pinned-memory-pool-byte-size=0",
+        "--disable-auto-complete-config",
+    ]
+    if settings.http_port:
+        command += [f"--http-address={host}", f"--http-port={settings.http_port}"]
+    else:
+        command.append("--allow-http=false")
+    if settings.metrics_port:
+        command += [f"--metrics-address={host}", f"--metrics-port={settings.metrics_port}"]
+    else:
+        command.append("--allow-metrics=false")
+    return command
+
+
+def _has_gpu() -> bool:
+    return Path("/dev/nvidiactl").exists()
+
+
+def _die_with_parent() -> None:
+    """Has Linux kill the new process when ours dies, however it dies."""
+    death_signal = 1  # PR_SET_PDEATHSIG
+    ctypes.CDLL(None).prctl(death_signal, signal.SIGKILL)

@@ -1,0 +1,181 @@
+"""A small server of the Open Inference Protocol v2, for machines where no Triton binary can run.
+
+It offers what UnitScope's own clients use, upon the same backend as Triton: server and model
+readiness and metadata, and inference with raw contents. Its server metadata carry the name
+``unitscope-v2``, so that a report can say which server rendered it.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from services.generator.backend import GeneratorBackend, network_spec
+from services.generator.repository import Tensor, signature
+from unitscope.errors import InvalidArgumentError, NotFoundError
+from unitscope.models.cards import ModelCard
+from unitscope.models.registry import Registry
+from unitscope.models.v2 import MAX_BATCH, mapping_model, synthesis_model
+from unitscope.version import package_version
+
+NAME = "unitscope-v2"
+SERVICE = "inference.GRPCInferenceService"
+
+_TYPES: Mapping[str, np.dtype[Any]] = {
+    "FP32": np.dtype("<f4"),
+    "INT64": np.dtype("<i8"),
+    "UINT8": np.dtype("u1"),
+}
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Served:
+    """One V2 model: its signature, and the function behind it."""
+
+    inputs: Sequence[Tensor]
+    outputs: Sequence[Tensor]
+    run: Callable[[Arrays], npt.NDArray[Any]]
+
+
+def served_models(
+    registry: Registry, cards: Sequence[ModelCard], device: str = "cpu", threads: int = 0
+) -> dict[str, Served]:
+    """Loads generators: two V2 models each, by name.
+
+    Raises:
+        UnitScopeError: As `GeneratorBackend.load` and `Registry.verified` say.
+    """
+    found: dict[str, Served] = {}
+    for card in cards:
+        backend = GeneratorBackend.load(card, registry.verified(card), device, threads)
+        names = signature(card, network_spec(card))
+        runs = {mapping_model(card): _mapping(backend), synthesis_model(card): _synthesis(backend)}
+        for name, (inputs, outputs) in names.items():
+            found[name] = Served(inputs, outputs, runs[name])
+    return found
+
+
+def _mapping(backend: GeneratorBackend) -> Callable[[Arrays], npt.NDArray[Any]]:
+    return lambda x: backend.map(x["z"], x["class"][:, 0], x["truncation"][:, 0])
+
+
+def _synthesis(backend: GeneratorBackend) -> Callable[[Arrays], npt.NDArray[Any]]:
+    return lambda x: backend.render(x["w"])
+
+
+class V2Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
+    """The protocol upon loaded generators."""
+
+    def __init__(self, models: Mapping[str, Served]) -> None:
+        """Takes the models by name."""
+        self._models = models
+        self._lock = threading.Lock()
+
+    def ServerLive(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Always."""
+        return service_pb2.ServerLiveResponse(live=True)
+
+    def ServerReady(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Always: models are loaded before the port is open."""
+        return service_pb2.ServerReadyResponse(ready=True)
+
+    def ServerMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Says that this is not Triton."""
+        return service_pb2.ServerMetadataResponse(name=NAME, version=package_version())
+
+    def ModelReady(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Whether there is such a model."""
+        return service_pb2.ModelReadyResponse(ready=request.name in self._models)
+
+    def ModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Inputs and outputs; the batch is -1, as with Triton."""
+        model = self._model(request.name)
+        kind = service_pb2.ModelMetadataResponse.TensorMetadata
+        inputs, outputs = (
+            [kind(name=name, datatype=data_type, shape=[-1, *shape]) for name, data_type, shape in io]
+            for io in (model.inputs, model.outputs)
+        )
+        return service_pb2.ModelMetadataResponse(
+            name=request.name, versions=["1"], platform=NAME, inputs=inputs, outputs=outputs
+        )
+
+    def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """One inference, with raw contents in both directions."""
+        model = self._model(request.model_name)
+        arrays = _read(request, model.inputs)
+        # The tensor library is not to be entered by several threads with one network.
+        try:
+            with self._lock:
+                result = model.run(arrays)
+        except InvalidArgumentError as error:
+            raise _bad(error.reason, error.message) from error
+        name, data_type, _ = model.outputs[0]
+        tensor = service_pb2.ModelInferResponse.InferOutputTensor(
+            name=name, datatype=data_type, shape=result.shape
+        )
+        return service_pb2.ModelInferResponse(
+            model_name=request.model_name,
+            model_version="1",
+            id=request.id,
+            outputs=[tensor],
+            raw_output_contents=[np.ascontiguousarray(result).tobytes()],
+        )
+
+    def _model(self, name: str) -> Served:
+        model = self._models.get(name)
+        if model is None:
+            raise NotFoundError(
+                f"MODEL_NOT_FOUND: there is no model {name!r} here; there are: " + ", ".join(self._models),
+                reason="MODEL_NOT_FOUND",
+                model=name,
+            )
+        return model
+
+
+def _read(request: Any, inputs: Sequence[Tensor]) -> dict[str, npt.NDArray[Any]]:
+    """The request's tensors as arrays; checks type, shape and length."""
+    given = {tensor.name: i for i, tensor in enumerate(request.inputs)}
+    if set(given) != {name for name, _, _ in inputs} or len(given) != len(request.inputs):
+        needed = ", ".join(name for name, _, _ in inputs)
+        raise _bad("WRONG_INPUTS", f"the inputs {sorted(given)} came; needed are {needed}")
+    if len(request.raw_input_contents) != len(request.inputs):
+        raise _bad("WRONG_INPUTS", "every input must come as raw contents, in the order of inputs")
+    arrays = {}
+    for name, data_type, shape in inputs:
+        place = given[name]
+        tensor, data = request.inputs[place], request.raw_input_contents[place]
+        arrays[name] = _array(name, data_type, shape, tensor, data)
+    if len({len(array) for array in arrays.values()}) != 1:
+        raise _bad("WRONG_TENSOR_SHAPE", "all inputs must have the same number of rows")
+    return arrays
+
+
+def _array(name: str, data_type: str, shape: Sequence[int], tensor: Any, data: bytes) -> npt.NDArray[Any]:
+    actual = list(tensor.shape)
+    if tensor.datatype != data_type:
+        raise _bad("WRONG_TENSOR_TYPE", f"{name} is {tensor.datatype}; {data_type} is needed")
+    fits = len(actual) == len(shape) + 1 and all(
+        n > 0 and want in (-1, n) for n, want in zip(actual[1:], shape, strict=True)
+    )
+    if not fits:
+        raise _bad("WRONG_TENSOR_SHAPE", f"{name} has the shape {actual}; {[-1, *shape]} is needed")
+    if not 1 <= actual[0] <= MAX_BATCH:
+        raise _bad("BATCH_OUT_OF_RANGE", f"{name} has {actual[0]} rows; 1 to {MAX_BATCH} are allowed")
+    dtype = _TYPES[data_type]
+    if math.prod(actual) * dtype.itemsize != len(data):
+        raise _bad("WRONG_TENSOR_LENGTH", f"{name} brings {len(data)} bytes for the shape {actual}")
+    return np.frombuffer(data, dtype).reshape(actual)
+
+
+def _bad(reason: str, message: str) -> InvalidArgumentError:
+    return InvalidArgumentError(f"{reason}: {message}", reason=reason)

@@ -1,0 +1,63 @@
+"""Is a latent still one that the generator's own mapping network would give?"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from unitscope.errors import InvalidArgumentError
+
+Array = NDArray[np.float64]
+
+SHRINKAGE = 1e-3
+
+
+def mahalanobis(
+    latents: NDArray[np.floating], mean: Array, covariance: Array, shrinkage: float = SHRINKAGE
+) -> Array:
+    """Returns the Mahalanobis distance of latents from the generator's own.
+
+    The covariance S is shrunk to `(1 - a) S + a tr(S)/m I` (Ledoit and Wolf, "A well-conditioned
+    estimator for large-dimensional covariance matrices", 2004, with a fixed a), because w may
+    live in a subspace: leaving it by a small step is then far, but not infinitely far.
+
+    Args:
+        latents: (n, m).
+        mean: (m,) of the generator's w.
+        covariance: (m, m) of the generator's w.
+        shrinkage: The amount a, above 0 and at most 1.
+
+    Returns:
+        (n,) distances, not negative, without unit; the root of m is typical of Gaussian latents.
+        Compare with `Linker.latent_distance_quantiles`.
+
+    Raises:
+        InvalidArgumentError: For a shrinkage out of range or shapes that do not fit.
+    """
+    size = len(mean)
+    if not 0.0 < shrinkage <= 1.0:
+        raise InvalidArgumentError(
+            f"shrinkage {shrinkage} is out of range: it must be above 0 and at most 1",
+            reason="BAD_SHRINKAGE",
+            field="shrinkage",
+        )
+    if latents.ndim != 2 or latents.shape[1] != size or covariance.shape != (size, size):
+        raise InvalidArgumentError(
+            f"latents {latents.shape}, mean {mean.shape} and covariance {covariance.shape} do not "
+            "fit: they must be (n, m), (m,) and (m, m)",
+            reason="BAD_SHAPE",
+            field="latents",
+        )
+    scale = float(np.trace(covariance)) / size
+    if scale <= 0:
+        raise InvalidArgumentError(
+            "the covariance is zero: a single latent is no distribution to be near to",
+            reason="ZERO_COVARIANCE",
+            field="covariance",
+        )
+    shrunk = (1.0 - shrinkage) * covariance + shrinkage * scale * np.eye(size)
+    factor = scipy.linalg.cholesky(shrunk, lower=True)
+    white = scipy.linalg.solve_triangular(factor, (latents - mean).T, lower=True)
+    distances: Array = np.sqrt(np.einsum("mn,mn->n", white, white))
+    return distances

@@ -1,0 +1,89 @@
+"""``unitscope demo`` and ``up`` around a scripted gateway; the real stack is in tests/embedded."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from tests.support.scripted_gateway import ScriptedGateway
+from unitscope.cli.app import app
+from unitscope.embedded.home import Endpoints, home_at
+from unitscope.tables import UNITS
+
+
+def units() -> bytes:
+    """A table of two units, the second one ranked first."""
+    values = {column.name: [0, 0] for column in UNITS.columns}
+    values |= {"unit": [7, 5], "rank": [1, 0], "strongest_class": ["cap", "hat"]}
+    sink = io.BytesIO()
+    pq.write_table(UNITS.build(values), sink)
+    return sink.getvalue()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScriptedGateway:
+    """Every job succeeds at once with a report and a table."""
+    scripted = ScriptedGateway()
+    monkeypatch.chdir(tmp_path)
+
+    def succeed(job_id: str) -> None:
+        report = scripted.add_artifact(job_id, "report/index.html", b"<html>")
+        table = scripted.add_artifact(job_id, "tables/units.parquet", units())
+        scripted.push(job_id, "SUCCEEDED", artifacts=[report, table])
+
+    scripted.created = succeed
+    return scripted
+
+
+def test_demo_uses_the_stack_that_runs_and_prints_the_report(
+    gateway: ScriptedGateway, tmp_path: Path
+) -> None:
+    home = home_at(tmp_path / ".unitscope")
+    home.prepare()
+    with gateway.serving() as address:
+        home.publish(Endpoints(gateway=address))
+        lock = home.lock()
+        try:
+            done = CliRunner().invoke(app, ["demo", "--seed", "3", "--top", "2"])
+        finally:
+            os.close(lock)
+    assert done.exit_code == 0, done.output
+    assert f"using the stack that runs at {address}" in done.stdout
+    assert done.stdout.splitlines()[-1] == "report: unitscope-demo/report/index.html"
+    assert (tmp_path / "unitscope-demo" / "report" / "index.html").read_bytes() == b"<html>"
+    assert done.stdout.index("hat") < done.stdout.index("cap")  # by rank
+    spec = next(iter(gateway.history.values()))[0].spec.traverse
+    assert (spec.link.seed, spec.seed, spec.units.top) == (3, 4, 2)
+    assert spec.link.classifier == "avatars/shortcut"
+
+
+def test_commands_find_the_stack_of_their_home(
+    gateway: ScriptedGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UNITSCOPE_ENDPOINT_GATEWAY", raising=False)
+    home = home_at(tmp_path / "elsewhere")
+    home.prepare()
+    with gateway.serving() as address:
+        home.publish(Endpoints(gateway=address))
+        lock = home.lock()
+        found = CliRunner().invoke(app, ["capabilities", "--home", "elsewhere"])
+        assert found.exit_code == 0
+        assert address in found.stdout
+        monkeypatch.setenv("UNITSCOPE_ENDPOINT_GATEWAY", "127.0.0.1:9")
+        assert CliRunner().invoke(app, ["list", "--home", "elsewhere"]).exit_code == 4
+        given = ["list", "--home", "elsewhere", "--address", address]
+        assert CliRunner().invoke(app, given).exit_code == 0
+        os.close(lock)
+
+
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_a_stack_without_models_is_refused_in_a_line(command: str, tmp_path: Path) -> None:
+    words = [command, "--home", str(tmp_path / "home"), "--models", str(tmp_path / "none")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 6
+    assert "there is no folder of models" in done.stderr

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from services.classifier.classifier import BATCH, Classifier, load_classifier, preprocess
+from services.classifier.networks import build
+from services.classifier.pool import Pool
+from tests.support.tiny_pack import CLASSIFIER, GENERATOR
+from unitscope.errors import (
+    DataLossError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+)
+from unitscope.models.cards import WEIGHTS_FILE, InputSpec, ModelCard
+from unitscope.models.registry import Registry
+
+RNG = np.random.default_rng(8)
+COUNT = BATCH + 5
+IMAGES = RNG.integers(0, 256, (COUNT, 16, 20, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def alone(classifier: Classifier) -> tuple[Any, Any]:
+    """Features and logits of every picture read by itself."""
+    readings = [classifier.read(image[None]) for image in IMAGES]
+    features = np.concatenate([reading.features for reading in readings])
+    return features, np.concatenate([reading.logits for reading in readings])
+
+
+@settings(max_examples=12, deadline=None)
+@given(order=st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=COUNT))
+def test_a_result_depends_on_its_own_picture_alone(
+    classifier: Classifier, alone: tuple[Any, Any], order: list[int]
+) -> None:
+    """Bit for bit, whatever its neighbours, its place and the size of the request."""
+    reading = classifier.read(IMAGES[order])
+    np.testing.assert_array_equal(reading.features, alone[0][order])
+    np.testing.assert_array_equal(reading.logits, alone[1][order])
+
+
+def test_the_head_carries_features_to_the_very_logits(classifier: Classifier, alone: tuple[Any, Any]) -> None:
+    np.testing.assert_array_equal(classifier.head(alone[0]), alone[1])
+
+
+def test_features_have_the_declared_width_and_sign(classifier: Classifier, alone: tuple[Any, Any]) -> None:
+    layer = classifier.card.layer()
+    assert alone[0].shape == (COUNT, layer.units)
+    assert layer.nonnegative
+    assert (alone[0] >= 0).all()
+    assert (alone[0] > 0).any()
+    assert alone[1].shape == (COUNT, len(classifier.card.classes))
+
+
+def test_features_of_a_layer_with_maps_are_their_means(classifier: Classifier) -> None:
+    reading = classifier.read(IMAGES[:3], "maps", maps=True)
+    assert reading.maps is not None
+    assert reading.maps.ndim == 4
+    assert reading.maps.shape[:2] == (3, classifier.card.layer("maps").units)
+    np.testing.assert_allclose(reading.features, reading.maps.mean((2, 3)), rtol=1e-5, atol=1e-6)
+
+
+def test_maps_are_refused_where_there_are_none(classifier: Classifier) -> None:
+    with pytest.raises(FailedPreconditionError) as caught:
+        classifier.read(IMAGES[:1], maps=True)
+    assert caught.value.reason == "LAYER_HAS_NO_MAPS"
+
+
+def test_a_layer_without_head_is_refused(classifier: Classifier) -> None:
+    units = classifier.card.layer("maps").units
+    with pytest.raises(FailedPreconditionError, match="they can from: penultimate") as caught:
+        classifier.head(np.zeros((1, units), np.float32), "maps")
+    assert caught.value.reason == "LAYER_HAS_NO_HEAD"
+
+
+def test_features_of_another_width_are_refused(classifier: Classifier) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"units: \(any, "):
+        classifier.head(np.zeros((1, 7), np.float32))
+
+
+def test_the_caller_can_give_up_between_batches(classifier: Classifier) -> None:
+    calls = []
+
+    def between() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        classifier.read(IMAGES, between=between)
+
+
+def test_preprocessing_scales_resizes_and_normalises() -> None:
+    spec = InputSpec(height=8, width=4, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 1.0))
+    images = torch.from_numpy(RNG.integers(0, 256, (2, 16, 8, 3), dtype=np.uint8))
+    found = preprocess(images, spec)
+    resized = functional.interpolate(
+        images.permute(0, 3, 1, 2) / 255, size=(8, 4), mode="bilinear", antialias=True
+    )
+    mean, std = torch.tensor(spec.mean).view(3, 1, 1), torch.tensor(spec.std).view(3, 1, 1)
+    torch.testing.assert_close(found, (resized - mean) / std)
+    white = preprocess(torch.full((1, 8, 4, 3), 255, dtype=torch.uint8), spec)
+    torch.testing.assert_close(white[0, :, 0, 0], torch.tensor([1.8, 3.2, 0.7]))
+
+
+def test_changed_weights_are_noticed(registry: Registry, tmp_path: Any) -> None:
+    card = registry.resolve(CLASSIFIER)
+    folder = tmp_path / "tiny" / "classifier"
+    folder.mkdir(parents=True)
+    data = bytearray((registry.folder(CLASSIFIER) / WEIGHTS_FILE).read_bytes())
+    data[-1] ^= 1
+    (folder / WEIGHTS_FILE).write_bytes(data)
+    card.save(folder)
+    with pytest.raises(DataLossError, match="does not match the sha256"):
+        load_classifier(card, Registry(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"architecture": {"name": "oracle"}}, "UNKNOWN_ARCHITECTURE"),
+        ({"architecture": {"name": "avatarnet", "units": 32}}, "INVALID_CARD"),
+        ({"architecture": {"name": "torchvision", "model": "fcn_resnet50"}}, "UNKNOWN_ARCHITECTURE"),
+        (
+            {"architecture": {"name": "torchvision", "model": "shufflenet_v2_x0_5", "head": "x"}},
+            "INVALID_CARD",
+        ),
+    ],
+)
+def test_cards_that_make_no_sense_are_refused(
+    registry: Registry, change: dict[str, Any], reason: str
+) -> None:
+    card = registry.resolve(CLASSIFIER).model_copy(update=change)
+    with pytest.raises(FailedPreconditionError) as caught:
+        build(card)
+    assert caught.value.reason == reason
+
+
+def test_weights_that_do_not_fit_are_refused(registry: Registry) -> None:
+    card = registry.resolve(CLASSIFIER)
+    wider = card.model_copy(update={"architecture": {**card.architecture, "units": 40}})
+    with pytest.raises(FailedPreconditionError) as caught:
+        load_classifier(wider, registry)
+    assert caught.value.reason == "INVALID_WEIGHTS"
+
+
+def test_a_layer_whose_card_is_wrong_is_refused(registry: Registry) -> None:
+    card: ModelCard = registry.resolve(CLASSIFIER)
+    layer = card.layers[0].model_copy(update={"units": 31})
+    classifier = load_classifier(card.model_copy(update={"layers": (layer,)}), registry)
+    with pytest.raises(FailedPreconditionError, match="declares 31 units"):
+        classifier.read(IMAGES[:1])
+
+
+def test_the_pool_keeps_what_was_used_last(registry: Registry) -> None:
+    pool = Pool(registry, capacity=1)
+    first = pool.get(CLASSIFIER)
+    assert pool.get(f"{CLASSIFIER}@sha256:{first.card.digest}") is first
+    pool.get("mine/shuffle")
+    assert pool.get(CLASSIFIER) is not first
+
+
+def test_the_pool_refuses_what_is_no_classifier(registry: Registry) -> None:
+    pool = Pool(registry)
+    with pytest.raises(InvalidArgumentError, match="is a generator"):
+        pool.get(GENERATOR)
+    with pytest.raises(NotFoundError, match="there are: mine/shuffle, tiny/classifier"):
+        pool.get("tiny/nothing")

@@ -1,0 +1,127 @@
+"""What both servers promise over a real channel: the real Triton, and our own of the same protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc as v2
+from tritonclient.utils import InferenceServerException
+
+from services.generator.backend import GeneratorBackend
+from services.generator.v2_server import NAME
+from tests.support.generator import RunningGenerator
+from unitscope.models.v2 import MAX_BATCH, mapping_model, synthesis_model
+
+RNG = np.random.default_rng(5)
+Z = RNG.standard_normal((20, 16)).astype(np.float32)
+LABELS = np.arange(20) % 4
+W = RNG.standard_normal((20, 24)).astype(np.float32)
+
+Infer = Callable[[RunningGenerator], Any]
+
+
+def test_results_equal_those_of_the_backend_bit_for_bit(
+    running: RunningGenerator, backend: GeneratorBackend
+) -> None:
+    psi = np.linspace(0, 1, len(Z)).astype(np.float32)
+    w = running.map(Z, LABELS, psi)
+    np.testing.assert_array_equal(w, backend.map(Z, LABELS, psi))
+    np.testing.assert_array_equal(running.render(w), backend.render(w))
+
+
+def test_w_plus_is_rendered(running: RunningGenerator, backend: GeneratorBackend) -> None:
+    w = RNG.standard_normal((3, backend.spec.num_ws, 24)).astype(np.float32)
+    np.testing.assert_array_equal(running.render(w), backend.render(w))
+
+
+def test_concurrent_clients_get_what_lone_ones_get(
+    running: RunningGenerator, backend: GeneratorBackend
+) -> None:
+    expected = backend.render(W)
+    requests = [np.sort(RNG.choice(len(W), size=RNG.integers(1, 9))) for _ in range(48)]
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda rows: running.render(W[rows]), requests))
+    for rows, pictures in zip(requests, answers, strict=True):
+        np.testing.assert_array_equal(pictures, expected[rows])
+
+
+def test_the_server_says_what_it_is(running: RunningGenerator) -> None:
+    client = v2.InferenceServerClient(running.address)
+    name = client.get_server_metadata().name
+    assert name == (NAME if running.process is None else "triton")
+    assert client.is_server_live()
+    assert client.is_model_ready(synthesis_model(running.card))
+    assert not client.is_model_ready("nothing")
+    metadata = client.get_model_metadata(mapping_model(running.card))
+    shapes = {tensor.name: list(tensor.shape) for tensor in metadata.inputs}
+    assert shapes == {"z": [-1, 16], "class": [-1, 1], "truncation": [-1, 1]}
+    client.close()
+
+
+BAD: dict[str, tuple[Infer, str]] = {
+    "w too wide": (lambda s: s.render(np.zeros((1, 25), np.float32)), "24"),
+    "w of three layers": (
+        lambda s: s.render(np.zeros((1, 3, 24), np.float32)),
+        "WRONG_TENSOR_SHAPE: w has the shape (1, 3, 24); (batch, 1 or 5, 24) is needed",
+    ),
+    "w of integers": (lambda s: s.render(np.zeros((1, 24), np.int64)), "FP32"),
+    "w with NaN": (
+        lambda s: s.render(np.full((2, 24), np.nan, np.float32)),
+        "NON_FINITE_W: w holds NaN or infinity, first in row 0",
+    ),
+    "too many rows": (
+        lambda s: s.render(np.zeros((MAX_BATCH + 1, 24), np.float32)),
+        str(MAX_BATCH),
+    ),
+    "no rows": (lambda s: s.render(np.zeros((0, 24), np.float32)), ""),
+    "z too narrow": (lambda s: s.map(Z[:1, :9], LABELS[:1], 1), "16"),
+    "z infinite": (lambda s: s.map(Z[:1] * np.inf, LABELS[:1], 1), "NON_FINITE_Z: z holds NaN"),
+    "class too high": (lambda s: s.map(Z[:1], np.array([4]), 1), "CLASS_OUT_OF_RANGE: class 4"),
+    "class below zero": (lambda s: s.map(Z[:1], np.array([-1]), 1), "CLASS_OUT_OF_RANGE"),
+    "truncation of 2": (
+        lambda s: s.map(Z[:1], LABELS[:1], 2),
+        "TRUNCATION_OUT_OF_RANGE: truncation is 2; it must lie in [0, 1]",
+    ),
+    "truncation NaN": (lambda s: s.map(Z[:1], LABELS[:1], np.nan), "TRUNCATION_OUT_OF_RANGE"),
+    "rows that do not match": (lambda s: s.map(Z[:2], LABELS[:1], 1), ""),
+    "an input missing": (lambda s: s.infer(mapping_model(s.card), "w", z=Z[:1]), "class"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_requests_are_refused_and_the_server_lives(
+    running: RunningGenerator, backend: GeneratorBackend, case: str
+) -> None:
+    infer, says = BAD[case]
+    with pytest.raises(InferenceServerException) as caught:
+        infer(running)
+    assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+    assert says in caught.value.message()
+    np.testing.assert_array_equal(running.render(W[:2]), backend.render(W[:2]))
+
+
+def test_an_unknown_model_is_not_found(running: RunningGenerator) -> None:
+    with pytest.raises(InferenceServerException, match="nothing") as caught:
+        running.infer("nothing", "image", w=W[:1, None])
+    assert caught.value.status() == "StatusCode.NOT_FOUND"
+
+
+def test_a_bad_request_fails_alone(running: RunningGenerator, backend: GeneratorBackend) -> None:
+    """Requests that a server joins to one batch are judged one by one."""
+    bad = np.full((1, 24), np.nan, np.float32)
+
+    def ask(index: int) -> str:
+        try:
+            pictures = running.render(bad if index % 3 == 0 else W[index : index + 1])
+        except InferenceServerException as error:
+            return str(error.message()).partition(":")[0]
+        np.testing.assert_array_equal(pictures, backend.render(W[index : index + 1]))
+        return "rendered"
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(ask, range(18)))
+    assert answers == ["NON_FINITE_W" if i % 3 == 0 else "rendered" for i in range(18)]

@@ -1,0 +1,153 @@
+"""Running generators for tests: our V2 server in this process, or the real program."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tritonclient.grpc as v2
+
+from services.generator.probe import Probe
+from services.generator.v2_program import make_server
+from unitscope.errors import UnavailableError
+from unitscope.models.cards import ModelCard
+from unitscope.models.registry import Registry
+from unitscope.models.v2 import mapping_model, synthesis_model
+from unitscope.settings import ModelSettings, ServerSettings
+
+ROOT = Path(__file__).parents[2]
+TYPES = {"float32": "FP32", "int64": "INT64", "uint8": "UINT8"}
+PATIENCE = 240.0
+"""Seconds that the program may take to be ready, on a machine that is busy with other things."""
+
+
+@dataclass
+class RunningGenerator:
+    """A generator that answers at an address.
+
+    Attributes:
+        address: ``host:port`` of its V2 gRPC endpoint.
+        card: The first generator that it serves.
+        process: The program; None where the server runs in this process.
+    """
+
+    address: str
+    card: ModelCard
+    process: subprocess.Popen[bytes] | None = None
+
+    def infer(self, model: str, output: str, **arrays: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """One inference through tritonclient, which raises InferenceServerException."""
+        with contextlib.closing(v2.InferenceServerClient(self.address)) as client:
+            tensors = []
+            for name, array in arrays.items():
+                tensor = v2.InferInput(name, list(array.shape), TYPES[str(array.dtype)])
+                tensor.set_data_from_numpy(array)
+                tensors.append(tensor)
+            result = client.infer(model, tensors, client_timeout=60)
+            answer: npt.NDArray[Any] = result.as_numpy(output)
+            return answer
+
+    def map(self, z: npt.NDArray[Any], classes: npt.NDArray[Any], psi: Any) -> npt.NDArray[Any]:
+        """Z to w, one truncation for all or one a row."""
+        truncation = np.broadcast_to(np.asarray(psi, np.float32).reshape(-1, 1), (len(z), 1)).copy()
+        arrays = {"z": z, "class": classes.reshape(-1, 1), "truncation": truncation}
+        return self.infer(mapping_model(self.card), "w", **arrays)
+
+    def render(self, w: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Pictures of w ``(batch, w_dim)`` or ``(batch, 1 or num_ws, w_dim)``."""
+        rows = w[:, None] if w.ndim == 2 else w
+        return self.infer(synthesis_model(self.card), "image", w=np.ascontiguousarray(rows))
+
+
+@contextlib.contextmanager
+def in_process_generator(root: Path) -> Iterator[RunningGenerator]:
+    """Our V2 server over a registry folder, in this process, on a free port."""
+    cards = Registry(root).cards("generator")
+    settings = ServerSettings(listen="127.0.0.1:0", drain_seconds=0)
+    server = make_server(cards, ModelSettings(root=root), settings)
+    address = server.start()
+    try:
+        yield RunningGenerator(address, cards[0])
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def generator_program(root: Path, server: str, **environment: str) -> Iterator[RunningGenerator]:
+    """The program itself over a registry folder, stopped with SIGTERM at the end.
+
+    Args:
+        root: A registry folder.
+        server: auto, triton or v2.
+        environment: Further settings.
+    """
+    cards = Registry(root).cards("generator")
+    address = f"127.0.0.1:{free_port()}"
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "UNITSCOPE_MODELS_ROOT": str(root),
+        "UNITSCOPE_MODELS_THREADS": "1",
+        "UNITSCOPE_SERVER_LISTEN": address,
+        "UNITSCOPE_GENERATOR_HTTP_PORT": "0",
+        "UNITSCOPE_GENERATOR_METRICS_PORT": "0",
+        **environment,
+    }
+    command = [sys.executable, "-m", "services.generator", "--server", server]
+    process = subprocess.Popen(command, env=env)
+    try:
+        wait_until_renders(address, cards, process)
+        yield RunningGenerator(address, cards[0], process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
+
+
+def wait_until_renders(
+    address: str, cards: list[ModelCard], process: subprocess.Popen[bytes] | None = None
+) -> None:
+    """Waits until every model of a server answers a small inference."""
+    probe = Probe(address, cards)
+    deadline = time.monotonic() + PATIENCE
+    try:
+        while not _renders(probe):
+            if process is not None and process.poll() is not None:
+                raise RuntimeError(f"the generator ended with code {process.returncode}")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the generator does not render after {PATIENCE} s")
+            time.sleep(0.1)
+    finally:
+        probe.close()
+
+
+def _renders(probe: Probe) -> bool:
+    """A Triton whose stub was killed says that it is ready, and does not render."""
+    try:
+        if probe.ready():
+            probe.check()
+            return True
+    except UnavailableError:
+        return False
+    return False
+
+
+def free_port() -> int:
+    """A port on loopback that nobody uses at the moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,63 @@
+"""Who may work at a chunk, with a real store and real processes."""
+
+import multiprocessing
+import time
+
+import pytest
+
+from unitscope.jobs import layout
+from unitscope.store.directory import DirectoryStore
+from workers.attempts import Attempt
+
+JOB, STAGE, CHUNK = "job-" + "a" * 24, "sample", "0000-abc"
+
+
+@pytest.fixture
+def store(tmp_path):
+    return DirectoryStore(tmp_path)
+
+
+def attempt(store, refresh=0.1):
+    return Attempt(store, JOB, STAGE, CHUNK, refresh)
+
+
+def test_only_one_attempt_at_a_time(store):
+    with (first := attempt(store)):
+        assert first.claim(60)
+        assert not attempt(store).claim(60)
+    assert store.objects(layout.attempts(JOB, STAGE, CHUNK)) == []
+    assert attempt(store).claim(60)
+
+
+def test_an_attempt_shows_life_while_it_runs(store):
+    first = attempt(store)
+    assert first.claim(60)
+    with first:
+        time.sleep(0.6)
+        assert not attempt(store).claim(0.4)
+
+
+def test_an_attempt_without_life_is_lost_and_counted(store):
+    assert attempt(store).claim(60)
+    time.sleep(0.2)
+    second = attempt(store)
+    assert second.claim(0.1)
+    assert second.lost == 1
+
+
+def _claim_and_die(root):
+    assert Attempt(DirectoryStore(root), JOB, STAGE, CHUNK, 60).claim(60)
+
+
+def test_the_attempt_of_a_dead_process_of_this_host_is_lost_at_once(store):
+    process = multiprocessing.get_context("spawn").Process(target=_claim_and_die, args=(store.root,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    second = attempt(store)
+    assert second.claim(60)
+    assert second.lost == 1
+
+
+def test_failures_are_counted(store):
+    assert [attempt(store).fail({"message": "x"}) for _ in range(3)] == [1, 2, 3]

@@ -1,0 +1,202 @@
+"""``unitscope up`` and ``unitscope demo``: a whole installation on this machine."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unitscope.cli.options import (
+    DEFAULT_HOME,
+    LONG_SECONDS,
+    HomeOption,
+    ModelsOption,
+    example,
+)
+from unitscope.cli.output import console, duration, print_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from unitscope.client import Client, Result
+    from unitscope.embedded import Embedded, ServiceState
+
+SHOWN_UNITS = 6
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("demo", **example("unitscope demo --seed 3 --out demo-3"))(demo)
+    app.command("up", **example("unitscope up --home .unitscope"))(up)
+
+
+def up(
+    home: HomeOption = DEFAULT_HOME,
+    models: ModelsOption = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Chunks that are worked on at once.")] = 2,
+) -> None:
+    """Run a whole installation on this machine.
+
+    Starts every service, the generator and a worker, and keeps them running until Ctrl-C.
+    Jobs that were running when the stack last stopped go on.
+    """
+    from unitscope.embedded import Embedded
+
+    stack = Embedded(home, models, concurrency=concurrency)
+    try:
+        with _running(stack):
+            typer.echo(f"ready at {stack.endpoints.gateway}; Ctrl-C stops the stack")
+            _attend(stack)
+    except KeyboardInterrupt:
+        typer.echo("stopped")
+
+
+def demo(
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 2, help="Another seed gives other pictures.")] = 0,
+    out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("unitscope-demo"),
+    home: HomeOption = DEFAULT_HOME,
+    models: ModelsOption = None,
+    classifier: Annotated[str, typer.Option(help="The classifier to look into.")] = "avatars/shortcut",
+    generator: Annotated[str, typer.Option(help="The generator to look with.")] = "avatars/generator",
+    top: Annotated[int, typer.Option(min=1, help="How many units to move.")] = 12,
+    keep_running: Annotated[
+        bool, typer.Option("--keep-running", help="Leave the stack running until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Go from nothing to a report.
+
+    Fits a linker on the avatars, moves the units of a classifier, and writes a report.
+    Starts a stack of its own, unless one runs in --home already.
+    """
+    from unitscope.client import Client
+    from unitscope.embedded import Embedded, find
+
+    spec = {
+        "link": {"classifier": classifier, "generator": generator, "seed": seed},
+        "units": {"top": top},
+        "seed": seed + 1,
+    }
+    endpoints = find(home)
+    if endpoints is not None:
+        typer.echo(f"using the stack that runs at {endpoints.gateway}")
+        with Client(endpoints.gateway, patience=LONG_SECONDS) as client:
+            _analyse(client, spec, out)
+        return
+    stack = Embedded(home, models)
+    with _running(stack):
+        with stack.client(patience=LONG_SECONDS) as client:
+            _analyse(client, spec, out)
+        if keep_running:
+            typer.echo(f"the stack runs on at {stack.endpoints.gateway}; Ctrl-C stops it")
+            _attend(stack)
+
+
+@contextmanager
+def _running(stack: Embedded) -> Iterator[None]:
+    """The stack, started with its states shown, and stopped at the end or by a signal.
+
+    Raises:
+        KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP came; the stack is stopped by then.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        # A second signal must not break off the stopping.
+        for item in _SIGNALS:
+            signal.signal(item, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    try:
+        typer.echo(f"starting the stack in {stack.home.root}")
+        with _states_shown() as show:
+            stack.start(show)
+        yield
+    finally:
+        stack.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _attend(stack: Embedded) -> None:
+    """Waits for a signal; tells of every restart. Raises KeyboardInterrupt, and never returns."""
+    restarts: dict[str, int] = {}
+    while True:
+        for state in stack.states():
+            if state.restarts > restarts.get(state.name, 0):
+                typer.echo(f"the {state.name} ended and is restarted; its log: {state.log}")
+            restarts[state.name] = state.restarts
+        time.sleep(0.5)
+
+
+def _analyse(client: Client, spec: dict[str, Any], out: Path) -> None:
+    from unitscope.cli.jobs import follow_to_end
+
+    handle = client.submit("traverse", spec)
+    link = spec["link"]
+    typer.echo(f"{handle.id}: links {link['classifier']} to {link['generator']}, then moves its units")
+    status = follow_to_end(handle)
+    result = handle.result()
+    result.download(out)
+    _show_units(result)
+    typer.echo(f"\n{handle.id} took {duration(status.seconds)}")
+    typer.echo(f"report: {out / 'report' / 'index.html'}")
+
+
+def _show_units(result: Result) -> None:
+    """The first units of the table, as a foretaste of the report."""
+    rows = result.table("units").sort_by("rank").slice(0, SHOWN_UNITS).to_pylist()
+    typer.echo()
+    print_table(
+        ("UNIT", "MOVES MOST", "LOGIT", "FLIPS", "TRUST"),
+        [
+            (
+                str(row["unit"]),
+                row["strongest_class"],
+                f"{row['strongest_change']:+.2f}",
+                f"{row['flips']:.0%}",
+                f"{row['trust']:.2f}",
+            )
+            for row in rows
+        ],
+    )
+
+
+@contextmanager
+def _states_shown() -> Iterator[Callable[[tuple[ServiceState, ...]], None]]:
+    """Shows the states of starting programs: a live table on a terminal, lines elsewhere."""
+    screen = console()
+    if screen.is_terminal:
+        from rich.live import Live
+
+        with Live(console=screen, transient=True) as live:
+            yield lambda states: live.update(_table(states))
+        return
+    last: dict[str, str] = {}
+
+    def lines(states: tuple[ServiceState, ...]) -> None:
+        for state in states:
+            if state.state != last.get(state.name) and state.state not in ("waiting", "starting"):
+                typer.echo(f"{state.name}: {state.state}")
+            last[state.name] = state.state
+
+    yield lines
+
+
+def _table(states: tuple[ServiceState, ...]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("SERVICE", "STATE", "ADDRESS", "PID"):
+        table.add_column(column)
+    styles = {"healthy": "green", "failed": "red", "restarting": "yellow"}
+    for state in states:
+        style = styles.get(state.state)
+        table.add_row(state.name, state.state, state.address, str(state.pid or ""), style=style)
+    return table

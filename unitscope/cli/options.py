@@ -1,0 +1,66 @@
+"""Options that several commands share, and what they lead to."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from unitscope.client import Client
+
+
+class Output(StrEnum):
+    """How a command answers."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+AddressOption = Annotated[
+    str,
+    typer.Option(
+        "--address",
+        metavar="HOST:PORT",
+        help="The gateway. Else UNITSCOPE_ENDPOINT_GATEWAY, else the stack that runs in --home, "
+        "else 127.0.0.1:7400.",
+        show_default=False,
+    ),
+]
+HomeOption = Annotated[Path, typer.Option("--home", help="The folder of the embedded stack.")]
+ModelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--models",
+        help="The folder of model packs. Else UNITSCOPE_MODELS_ROOT, else ./models, else the packs "
+        "that came with the code.",
+        show_default=False,
+    ),
+]
+OutputOption = Annotated[
+    Output, typer.Option("--output", "-o", help="A table for people, JSON for programs.")
+]
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
+
+DEFAULT_HOME = Path(".unitscope")
+QUICK_SECONDS, LONG_SECONDS = 5.0, 120.0
+"""How long a gateway that goes away is waited for, in a short command and while watching."""
+
+
+def connect(address: str, home: Path, patience: float = QUICK_SECONDS) -> Client:
+    """A client of the gateway that the options mean."""
+    from unitscope.client import ADDRESS_VARIABLE, Client
+    from unitscope.embedded import find
+
+    if not address and not os.environ.get(ADDRESS_VARIABLE):
+        endpoints = find(home)
+        address = endpoints.gateway if endpoints else ""
+    return Client(address or None, patience=patience)
+
+
+def example(line: str) -> dict[str, Any]:
+    """The arguments of a command whose help ends with an example."""
+    return {"epilog": f"example: {line}"}

@@ -1,0 +1,89 @@
+"""The programs of an embedded stack, by name only: nothing here imports a service."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from unitscope.embedded import health
+from unitscope.embedded.home import Endpoints, Home, code_root
+from unitscope.embedded.supervised import Program
+from unitscope.errors import FailedPreconditionError
+
+NAMES = ("classifier", "linker", "generator", "gateway", "worker")
+_NEEDED = ("services", "workers", "celery", "scipy", "torch", "tritonclient")
+
+
+def programs(
+    home: Home, models: Path, endpoints: Endpoints, concurrency: int, extra: Mapping[str, str]
+) -> list[Program]:
+    """All programs, in the order they are shown in.
+
+    Args:
+        home: Where the stack lives.
+        models: The folder of model packs.
+        endpoints: Where each program shall answer.
+        concurrency: Chunks that are worked on at once.
+        extra: Variables for all programs, which win over those set here.
+
+    Raises:
+        FailedPreconditionError: A part is not installed (reason NOT_INSTALLED).
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise FailedPreconditionError(
+            f"an embedded stack needs {', '.join(missing)}, which this environment lacks; install "
+            "unitscope[workers,linker,models]",
+            reason="NOT_INSTALLED",
+            missing=", ".join(missing),
+        )
+    common = {**_common(home, models, endpoints), **extra}
+    generator = health.generators(endpoints.generator, models)
+    pool = health.processes(f"{home.mark}worker/", 1 + concurrency)
+    addresses = {name: getattr(endpoints, name, "") for name in NAMES}
+    commands: dict[str, tuple[str, ...]] = {
+        name: (sys.executable, "-m", f"services.{name}") for name in NAMES
+    }
+    commands["worker"] = (sys.executable, "-m", "workers", "--concurrency", str(concurrency))
+    probes = {"generator": generator, "worker": pool}
+    return [
+        Program(
+            name=name,
+            command=commands[name],
+            environment={**common, "UNITSCOPE_SERVER_LISTEN": addresses[name]},
+            probe=probes.get(name) or health.grpc_health(addresses[name]),
+            address=addresses[name],
+            # A chunk that is cut short is computed again, so the worker need not finish it.
+            stop_signal=signal.SIGQUIT if name == "worker" else signal.SIGTERM,
+        )
+        for name in NAMES
+    ]
+
+
+def _common(home: Home, models: Path, endpoints: Endpoints) -> dict[str, str]:
+    # Generator and classifier work at the same time, on different batches: each gets half the cores,
+    # and waiting threads sleep, for two pools that spin on the same cores hold each other up.
+    threads = str(max(1, len(os.sched_getaffinity(0)) // 2))
+    own = {
+        "UNITSCOPE_STORE_URL": f"directory:{home.store}",
+        "UNITSCOPE_BROKER_URL": f"filesystem:{home.broker}",
+        "UNITSCOPE_MODELS_ROOT": str(models),
+        "UNITSCOPE_ENDPOINT_GATEWAY": endpoints.gateway,
+        "UNITSCOPE_ENDPOINT_CLASSIFIER": endpoints.classifier,
+        "UNITSCOPE_ENDPOINT_LINKER": endpoints.linker,
+        "UNITSCOPE_ENDPOINT_GENERATOR": endpoints.generator,
+        "UNITSCOPE_GENERATOR_HTTP_PORT": endpoints.generator_http.rpartition(":")[2],
+        "UNITSCOPE_GENERATOR_METRICS_PORT": endpoints.generator_metrics.rpartition(":")[2],
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(code_root()), os.environ.get("PYTHONPATH", "")))),
+        "PYTHONUNBUFFERED": "1",
+    }
+    shared = {
+        "UNITSCOPE_MODELS_THREADS": threads,
+        "OMP_NUM_THREADS": threads,
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+    return {**own, **{name: os.environ.get(name, value) for name, value in shared.items()}}

@@ -1,0 +1,168 @@
+"""The generator on its Open Inference Protocol v2 server, as functions of arrays."""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient import grpc as v2
+from tritonclient.utils import InferenceServerException
+
+from unitscope.errors import (
+    BY_STATUS,
+    DeadlineError,
+    InternalError,
+    InvalidArgumentError,
+    UnavailableError,
+    UnitScopeError,
+)
+from unitscope.models import ModelCard
+from unitscope.models.v2 import MAX_BATCH, mapping_model, synthesis_model
+from workers.clients.batches import Pending, spans
+
+PEER = "the generator"
+_REASON = re.compile(r"\b([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+): (.*)", re.DOTALL)
+_UNHEALTHY = ("not healthy", "unknown model", "no available versions", "is not ready")
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """The server that renders: its name, e.g. ``triton``, and version."""
+
+    name: str
+    version: str
+
+
+class GeneratorClient:
+    """One generator. Batches of any length are cut to what a request may carry."""
+
+    def __init__(self, address: str, card: ModelCard, call_seconds: float = 120.0) -> None:
+        """Binds a model.
+
+        Args:
+            address: ``host:port`` of the V2 server's gRPC endpoint.
+            card: The generator's card; its digest is part of the names asked for.
+            call_seconds: Deadline of each call.
+        """
+        # gRPC's default back-off reaches two minutes: a restarted server would be noticed too late.
+        options = [("grpc.max_reconnect_backoff_ms", 2_000), ("grpc.initial_reconnect_backoff_ms", 200)]
+        limits = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        self._client = v2.InferenceServerClient(address, channel_args=[*options, *limits])
+        self._mapping = mapping_model(card)
+        self._synthesis = synthesis_model(card)
+        self._seconds = call_seconds
+
+    def close(self) -> None:
+        """Closes the channel."""
+        self._client.close()
+
+    def map(self, z: Floats, classes: NDArray[np.int64], truncation: float) -> Floats:
+        """Latents w (batch, w_dim) of z (batch, z_dim) and classes (batch,).
+
+        Args:
+            z: Standard normal deviates.
+            classes: Indices of the generator's classes.
+            truncation: From 0, the class's mean w, to 1.
+
+        Raises:
+            UnitScopeError: What the server raised, or that it does not answer.
+        """
+        pending = []
+        for part in spans(len(z), z[:1].nbytes, MAX_BATCH):
+            rows = part.stop - part.start
+            inputs: dict[str, NDArray[Any]] = {
+                "z": np.ascontiguousarray(z[part], np.float32),
+                "class": np.ascontiguousarray(classes[part], np.int64)[:, None],
+                "truncation": np.full((rows, 1), truncation, np.float32),
+            }
+            pending.append(self._infer(self._mapping, inputs, "w"))
+        return np.concatenate([part.result() for part in pending])
+
+    def render(self, w: Floats) -> NDArray[np.uint8]:
+        """Images uint8 (batch, height, width, 3) of w (batch, w_dim) or w+ (batch, num_ws, w_dim)."""
+        pending = [self.render_async(w[part]) for part in spans(len(w), w[:1].nbytes, MAX_BATCH)]
+        return np.concatenate([part.result() for part in pending])
+
+    def render_async(self, w: Floats) -> Pending[NDArray[np.uint8]]:
+        """Like `render` for at most `v2.MAX_BATCH` rows, without waiting."""
+        layers = w if w.ndim == 3 else w[:, None]
+        return self._infer(self._synthesis, {"w": np.ascontiguousarray(layers, np.float32)}, "image")
+
+    def renderer(self) -> Renderer:
+        """Which server renders.
+
+        Raises:
+            UnitScopeError: It does not answer.
+        """
+        try:
+            metadata = self._client.get_server_metadata(client_timeout=self._seconds)
+        except InferenceServerException as error:
+            raise from_v2_error(error) from None
+        return Renderer(metadata.name, metadata.version)
+
+    def _infer(self, model: str, arrays: dict[str, NDArray[Any]], output: str) -> Pending[Any]:
+        inputs = []
+        for name, array in arrays.items():
+            inputs.append(v2.InferInput(name, list(array.shape), _type(array)))
+            inputs[-1].set_data_from_numpy(array)
+        answered = threading.Event()
+        answer: list[Any] = []
+
+        def receive(result: Any, error: InferenceServerException | None) -> None:
+            answer.append(error if error is not None else result)
+            answered.set()
+
+        try:
+            self._client.async_infer(
+                model,
+                inputs,
+                receive,
+                outputs=[v2.InferRequestedOutput(output)],
+                client_timeout=self._seconds,
+            )
+        except InferenceServerException as error:
+            receive(None, error)
+
+        def result() -> NDArray[Any]:
+            # The call has a deadline of its own; the margin is for its answer to arrive.
+            if not answered.wait(self._seconds + 5):
+                raise DeadlineError(f"{PEER} did not answer within {self._seconds:g} s")
+            if isinstance(answer[0], InferenceServerException):
+                raise from_v2_error(answer[0]) from None
+            array: NDArray[Any] = answer[0].as_numpy(output)
+            return array
+
+        return Pending(result)
+
+
+def from_v2_error(error: InferenceServerException) -> UnitScopeError:
+    """The error that a failed V2 call stands for.
+
+    Triton has no status for what a model raises, so our backend writes ``REASON: message``; a python
+    backend whose process died calls itself unhealthy, which passes once it is restarted.
+    """
+    message = str(error.message() or "no message")
+    status = str(error.status() or "").removeprefix("StatusCode.")
+    if status == "UNAVAILABLE" or any(text in message for text in _UNHEALTHY):
+        return UnavailableError(
+            f"{PEER} does not answer ({message}); is it running, and is the address right?",
+            reason="SERVICE_UNAVAILABLE",
+            peer=PEER,
+        )
+    named = _REASON.search(message)
+    if named is not None:
+        return InvalidArgumentError(named[2].strip(), reason=named[1])
+    if status in ("INVALID_ARGUMENT", "INVALID_ARG"):
+        return InvalidArgumentError(f"{PEER}: {message}", reason="INVALID_INPUT")
+    cls = BY_STATUS.get(status, InternalError)
+    return cls(f"{PEER}: {message}")
+
+
+def _type(array: NDArray[Any]) -> str:
+    return {"float32": "FP32", "int64": "INT64"}[array.dtype.name]

@@ -1,0 +1,1 @@
+"""Pure functions of pictures, uint8 (batch, height, width, 3), in sRGB."""

@@ -1,0 +1,231 @@
+"""The three tasks: plan a job, run a chunk, finalise.
+
+A task may run twice, on two machines, at any time: each looks at the store first and finds what is
+there. Celery's own retries and results are not used; `services.gateway` sends again what was lost.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from celery import shared_task
+from workers.analyses import analysis_of
+from workers.outputs import OutputFile
+
+from unitscope.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+    UnavailableError,
+    UnitScopeError,
+)
+from unitscope.jobs import broker, layout
+from unitscope.jobs.chunks import encode
+from unitscope.jobs.state import (
+    JobState,
+    cancel_requested,
+    done_chunks,
+    write_terminal,
+)
+from unitscope.store.base import sha256
+from workers.attempts import MAX_FAILURES, MAX_LOST, Attempt
+from workers.context import Context, JobCancelled
+from workers.runtime import Runtime, runtime
+
+log = logging.getLogger(__name__)
+
+PERMANENT = (InvalidArgumentError, FailedPreconditionError, NotFoundError)
+"""Errors that trying again cannot mend: they fail the job at once."""
+
+FINALISE_STAGE = "finalise"
+
+
+@shared_task(name=broker.PLAN)
+def plan(job_id: str) -> None:
+    """Plans the job and sends its first stage."""
+    here = runtime()
+    if _over(here, job_id):
+        return
+    try:
+        stages = here.make_plan(job_id).stages
+    except UnavailableError as error:
+        log.warning("%s: planning waits: %s", job_id, error)
+        return
+    except UnitScopeError as error:
+        write_terminal(here.store, job_id, JobState.FAILED, _describe(error, "plan"))
+        return
+    _send_stage(here, job_id, stages[0].name, len(stages[0].chunks))
+
+
+@shared_task(name=broker.RUN_CHUNK)
+def run_chunk(job_id: str, stage: str, index: int) -> None:
+    """Computes one chunk and stores its result; the last one of a stage releases the next."""
+    here = runtime()
+    context = None if _over(here, job_id) else here.context(job_id)
+    if context is None:
+        return
+    planned = context.plan.stage(stage)
+    chunk = context.plan.chunk_ids(planned)[index]
+    key = layout.chunk(job_id, stage, chunk)
+
+    def work() -> None:
+        result = analysis_of(context.plan.kind).run(context, stage, planned.chunks[index])
+        here.store.create(key, encode(result))
+
+    if here.store.stat(key) is None and not _attempted(here, context, stage, chunk, work):
+        return
+    _release_next(here, context, stage)
+
+
+@shared_task(name=broker.FINALISE)
+def finalise(job_id: str) -> None:
+    """Writes tables, images and report, then the manifest, and ends the job."""
+    here = runtime()
+    context = None if _over(here, job_id) else here.context(job_id)
+    if context is None:
+        return
+
+    def work() -> None:
+        outputs = analysis_of(context.plan.kind).finalise(context)
+        artifacts = [_store_output(here, context, output) for output in outputs]
+        manifest = {"schema_version": 1, "plan_digest": context.plan.digest, "artifacts": artifacts}
+        here.store.create(layout.manifest(job_id), json.dumps(manifest, indent=1).encode())
+        write_terminal(here.store, job_id, JobState.SUCCEEDED)
+
+    _attempted(here, context, FINALISE_STAGE, FINALISE_STAGE, work)
+
+
+def _attempted(here: Runtime, context: Context, stage: str, chunk: str, work: Callable[[], None]) -> bool:
+    """Runs the work as an attempt, waiting for what is unavailable; whether it was done."""
+    job_id = context.job_id
+    attempt = Attempt(here.store, job_id, stage, chunk, here.settings.refresh_seconds)
+    if not attempt.claim(here.lost_after):
+        return False
+    with attempt:
+        if attempt.lost >= MAX_LOST:
+            lost = UnitScopeError(
+                f"the workers at chunk {stage}/{chunk} were lost {MAX_LOST} times; the log of the "
+                "last one, or the memory limit of the workers, may tell why",
+                reason="CHUNK_LOST",
+            )
+            write_terminal(here.store, job_id, JobState.FAILED, _describe(lost, f"{stage}/{chunk}"))
+            return False
+        try:
+            return _patiently(here, context, work)
+        except JobCancelled:
+            return False
+        except Exception as error:
+            log.exception("%s: %s/%s failed", job_id, stage, chunk)
+            described = _describe(error, f"{stage}/{chunk}")
+            failures = attempt.fail(described)
+            if isinstance(error, PERMANENT) or failures >= MAX_FAILURES:
+                write_terminal(here.store, job_id, JobState.FAILED, described)
+    if _over(here, job_id):
+        return False
+    _send_again(here, context, stage, chunk)
+    return False
+
+
+def _patiently(here: Runtime, context: Context, work: Callable[[], None]) -> bool:
+    """Runs the work until it is done; False where what it needs stays away too long."""
+    pause, until = 0.5, time.monotonic() + here.settings.wait_seconds
+    while True:
+        try:
+            work()
+            return True
+        except (UnavailableError, ResourceExhaustedError) as error:
+            if isinstance(error, ResourceExhaustedError) and error.reason != "STORE_FULL":
+                raise
+            log.warning("%s waits: %s", context.job_id, error)
+            if time.monotonic() + pause > until:
+                return False
+            _say_waiting(here, context.job_id, error)
+            _sleep_unless_cancelled(context, pause)
+            pause = min(2 * pause, 10.0)
+
+
+def _sleep_unless_cancelled(context: Context, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(0.25)
+        with suppress(UnavailableError):
+            context.beat()
+
+
+def _release_next(here: Runtime, context: Context, stage: str) -> None:
+    """Sends the next stage, or the finaliser, where this stage is complete."""
+    stages = context.plan.stages
+    position = context.plan.stage_index(stage)
+    if len(done_chunks(here.store, context.job_id, stage)) < len(stages[position].chunks):
+        return
+    if position + 1 == len(stages):
+        _send(here, broker.FINALISE, context.job_id)
+    elif not done_chunks(here.store, context.job_id, stages[position + 1].name):
+        following = stages[position + 1]
+        _send_stage(here, context.job_id, following.name, len(following.chunks))
+
+
+def _send_stage(here: Runtime, job_id: str, stage: str, chunks: int) -> None:
+    for index in range(chunks):
+        _send(here, broker.RUN_CHUNK, job_id, stage, index)
+
+
+def _send_again(here: Runtime, context: Context, stage: str, chunk: str) -> None:
+    if stage == FINALISE_STAGE:
+        _send(here, broker.FINALISE, context.job_id)
+    else:
+        index = context.plan.chunk_ids(context.plan.stage(stage)).index(chunk)
+        _send(here, broker.RUN_CHUNK, context.job_id, stage, index)
+
+
+def _send(here: Runtime, task: str, *ids: str | int) -> None:
+    """Sends a task; where the broker is away the gateway will find out and send it."""
+    try:
+        broker.send(here.app, task, *ids)
+    except UnavailableError as error:
+        log.warning("%s%s is not sent: %s", task, ids, error)
+
+
+def _over(here: Runtime, job_id: str) -> bool:
+    return here.store.stat(layout.terminal(job_id)) is not None or cancel_requested(here.store, job_id)
+
+
+def _say_waiting(here: Runtime, job_id: str, error: UnitScopeError) -> None:
+    body = {"at": datetime.now(UTC).isoformat(), "message": error.message}
+    with suppress(UnitScopeError):
+        here.store.put(layout.waiting(job_id), json.dumps(body).encode())
+
+
+def _store_output(here: Runtime, context: Context, output: OutputFile) -> dict[str, object]:
+    """Stores an artifact; its entry in the manifest, of what is stored if another was first."""
+    key = layout.artifact(context.job_id, output.name)
+    data = output.data if here.store.create(key, output.data) else here.store.get(key)
+    return {
+        "name": output.name,
+        "sha256": sha256(data),
+        "size": len(data),
+        "media_type": output.media_type,
+    }
+
+
+def _describe(error: Exception, chunk: str) -> dict[str, str]:
+    """The error as the job's record states it; defects keep their details in the worker's log."""
+    if isinstance(error, UnitScopeError):
+        return {
+            "status": error.status,
+            "reason": error.reason,
+            "message": error.message,
+            "chunk": chunk,
+        }
+    return {
+        "status": "INTERNAL",
+        "reason": "WORKER_DEFECT",
+        "message": f"{type(error).__name__} in {chunk}; the worker's log has the details",
+        "chunk": chunk,
+    }
