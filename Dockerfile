@@ -9,7 +9,7 @@ ARG BASE=python:3.11-slim-bookworm
 
 # What all images run on: the interpreter and a user without rights.
 FROM ${BASE} AS base
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/venv/bin:$PATH
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 RUN groupadd --gid 10001 unitscope \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin unitscope
 
@@ -48,7 +48,7 @@ LABEL org.opencontainers.image.title="UnitScope" \
       org.opencontainers.image.revision="${REVISION}"
 RUN python -m pip uninstall --yes setuptools wheel pip
 COPY models /models
-ENV UNITSCOPE_MODELS_ROOT=/models
+ENV PATH=/opt/venv/bin:$PATH UNITSCOPE_MODELS_ROOT=/models
 WORKDIR /tmp
 USER 10001:10001
 

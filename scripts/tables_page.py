@@ -11,7 +11,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
 _HEAD = f"""# Tables
 
 Every job writes tidy tables as Parquet (`tables/<name>.parquet`) and as JSON beside them. Types, units
-and meanings also stand in the Parquet files, as metadata of each field. This is schema version {SCHEMA_VERSION}.
+and meanings also stand in the Parquet files, as metadata of each field. This is schema
+version {SCHEMA_VERSION}.
 The page is written by `make generate` from `unitscope/tables.py`; a test holds the two together.
 
 A unit in square brackets follows the type. *May be missing* marks columns that can be null.

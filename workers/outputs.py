@@ -34,7 +34,7 @@ class OutputFile:
 def table_files(name: str, table: pa.Table) -> Iterator[OutputFile]:
     """The table as Parquet and, up to `MAX_JSON_ROWS` rows, as JSON beside it.
 
-    The JSON is what ``pandas.read_json(..., orient="split")`` reads.
+    The JSON has the layout that pandas calls ``split``.
     """
     yield OutputFile(f"tables/{name}.parquet", "application/vnd.apache.parquet", to_parquet(table))
     if table.num_rows <= MAX_JSON_ROWS:

@@ -66,13 +66,16 @@ def generator(minutes: float = 60.0, threads: int = 2) -> None:
 
 
 @app.command()
-def cards(models: list[str] = typer.Option(MODEL_NAMES, "--model")) -> None:
-    """Write the generator from its last checkpoint, measure the models, and complete their cards."""
+def cards(models: list[str] = typer.Option(MODEL_NAMES, "--model"), notes: str = "") -> None:
+    """Write the generator from its last checkpoint, measure the models, and complete their cards.
+
+    Notes on what happened during the fit go onto the generator's card.
+    """
     if "generator" in models:
         recipe = generator_recipe.Recipe()
         trainer = generator_recipe.Trainer(recipe, recipe.drawings())
         trainer.load(generator_recipe.STATE)
-        pack.write_generator(trainer)
+        pack.write_generator(trainer, notes)
     for name in models:
         figures = check_recipe.figures_of(name)
         pack.add_figures(name, figures)

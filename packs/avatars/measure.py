@@ -25,7 +25,7 @@ TRUNCATIONS = (1.0, 0.7)
 COUNT = 2000
 """Drawings of every test set of a classifier."""
 
-PAIRS = 4000
+PAIRS = 2000
 """Drawings, and generated pictures, behind a figure of the generator."""
 
 

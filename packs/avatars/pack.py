@@ -89,8 +89,13 @@ def write_classifier(recipe: classifiers.Recipe, network: AvatarNet, seconds: fl
     _write(card, network.state_dict())
 
 
-def write_generator(trainer: Trainer) -> None:
-    """Write the generator and its card, without figures."""
+def write_generator(trainer: Trainer, notes: str = "") -> None:
+    """Write the generator and its card, without figures.
+
+    Args:
+        trainer: The fit, at its last checkpoint.
+        notes: What happened during the fit that the recipe does not say.
+    """
     recipe: GeneratorRecipe = trainer.recipe
     network = trainer.result()
     card = ModelCard(
@@ -122,6 +127,7 @@ def write_generator(trainer: Trainer) -> None:
             "pictures_seen": trainer.images,
             "seconds": round(trainer.seconds),
             "hardware": "2 CPU threads, bfloat16 autocast, machine shared with other work",
+            **({"notes": notes} if notes else {}),
         },
     )
     _write(card, network.state_dict())

@@ -42,7 +42,7 @@ class Readers:
 
 
 def fit(features: LiteFeatures, data: Drawings, seed: int = 11) -> Readers:
-    """Fit one reader a factor to drawings."""
+    """Fit one reader a factor to the drawings that show it."""
     generator = torch.Generator().manual_seed(seed)
     half = len(data) // 2
     degraded = degrade(normalise(data.images[half:]), generator)
@@ -50,12 +50,18 @@ def fit(features: LiteFeatures, data: Drawings, seed: int = 11) -> Readers:
     x = np.concatenate([describe(features, data.images[:half]), describe(features, noisy.numpy())])
     mean = x.mean(0)
     centred = _with_constant(x - mean)
-    gram = centred.T @ centred
-    gram[np.diag_indices_from(gram)] += _PENALTY
-    targets = [np.eye(len(VALUES[name]))[data.codes[:, i]] for i, name in enumerate(NAMES)]
-    solved = np.linalg.solve(gram, centred.T @ np.concatenate(targets, axis=1))
-    ends = np.cumsum([target.shape[1] for target in targets])[:-1]
-    return Readers(features, mean, tuple(np.split(solved, ends, axis=1)))
+    # The dual form: there are fewer drawings than features.
+    kernel = centred @ centred.T
+    kernel[np.diag_indices_from(kernel)] += _PENALTY
+    seen = visible(data.classes, data.codes)
+    weights = []
+    for i, name in enumerate(NAMES):
+        # A drawing that hides a factor teaches nothing about it.
+        rows = seen[:, i]
+        targets = np.eye(len(VALUES[name]))[data.codes[rows, i]]
+        dual = np.linalg.solve(kernel[np.ix_(rows, rows)], targets)
+        weights.append(centred[rows].T @ dual)
+    return Readers(features, mean, tuple(weights))
 
 
 @torch.inference_mode()

@@ -89,7 +89,7 @@ class _FilteredLrelu(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, clamp: float, *matrices: Tensor) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Any, x: Tensor, clamp: float, *matrices: Tensor) -> Tensor:
         up_y, up_x, down_y, down_x = matrices
         y = x.new_empty(x.shape[0], down_y.shape[1], down_x.shape[1])
         keep = ctx.needs_input_grad[0]
@@ -105,7 +105,7 @@ class _FilteredLrelu(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         high, up_y, up_x, down_y, down_x = ctx.saved_tensors
         result = grad.new_empty(grad.shape[0], up_y.shape[0], up_x.shape[0])
         for part in _parts(grad, high.shape[1] * high.shape[2]):

@@ -218,7 +218,7 @@ class SynthesisLayer(nn.Module):
         }
         return up | down
 
-    def _load_from_state_dict(self, *args: Any) -> None:  # noqa: ANN401
+    def _load_from_state_dict(self, *args: Any) -> None:
         """Loads, then makes the matrices again: a checkpoint brings filters of its own."""
         super()._load_from_state_dict(*args)
         for name, matrix in self._matrices().items():

@@ -28,7 +28,9 @@ class Probe:
             cards: The generators that it serves.
             patience: Deadline of one inference in seconds: it may stand behind others in a queue.
         """
-        self._client = v2.InferenceServerClient(address)
+        # gRPC's own back-off reaches two minutes: a server that came back would be noticed too late.
+        options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
+        self._client = v2.InferenceServerClient(address, channel_args=options)
         self._patience = patience
         self._requests: list[tuple[str, list[Any]]] = []
         for card in cards:

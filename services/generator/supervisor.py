@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 MAX_FAILED_STARTS = 3
 """Starts in a row that may fail before the supervisor gives up, and leaves it to its own supervisor."""
 
-DRAIN_SECONDS = 5.0
+DRAIN_SECONDS = 3.0
 """How long running inferences may finish when the server is stopped."""
 
 
@@ -30,15 +30,13 @@ def supervise(triton: Triton, probe: Probe, settings: GeneratorSettings, ended: 
     try:
         while not ended.is_set():
             triton.start()
-            if _wait_ready(triton, probe, settings.start_seconds, ended):
-                failed = 0
-                log.info("triton renders: %s", ", ".join(triton.models))
-                _watch(triton, probe, settings.probe_seconds, ended)
-            elif not ended.is_set():
-                failed += 1
-                log.error("triton did not start (%d of %d)", failed, MAX_FAILED_STARTS)
+            ready = _wait_ready(triton, probe, settings.start_seconds, ended)
+            rendered = ready and _watch(triton, probe, settings.probe_seconds, ended)
             # What failed is past finishing its calls.
             triton.stop(patience=DRAIN_SECONDS if ended.is_set() else 0)
+            failed = 0 if rendered or ended.is_set() else failed + 1
+            if failed:
+                log.error("triton did not come to render (%d of %d)", failed, MAX_FAILED_STARTS)
             if failed == MAX_FAILED_STARTS:
                 raise UnavailableError(
                     f"triton failed to start {failed} times; its log is above. Is the port free?",
@@ -49,35 +47,34 @@ def supervise(triton: Triton, probe: Probe, settings: GeneratorSettings, ended: 
 
 
 def _wait_ready(triton: Triton, probe: Probe, patience: float, ended: threading.Event) -> bool:
+    """Whether Triton says that it is ready within the time."""
     deadline = time.monotonic() + patience
-    while time.monotonic() < deadline and not ended.is_set():
-        if triton.exit_code is not None:
-            return False
+    while triton.exit_code is None and time.monotonic() < deadline and not ended.is_set():
         if probe.ready():
-            try:
-                probe.check()
-            except UnavailableError as error:
-                log.warning("%s", error.message)
-            else:
-                return True
+            return True
         ended.wait(0.1)
     return False
 
 
-def _watch(triton: Triton, probe: Probe, pause: float, ended: threading.Event) -> None:
-    """Returns when Triton ended, or two probes in a row failed, or `ended` is set."""
-    failed = 0
-    while not ended.is_set():
+def _watch(triton: Triton, probe: Probe, pause: float, ended: threading.Event) -> bool:
+    """Probes until Triton ended, or two probes in a row failed, or `ended` is set.
+
+    Returns:
+        Whether it ever rendered.
+    """
+    failed, rendered = 0, False
+    while failed < 2 and not ended.is_set():
         if triton.exit_code is not None:
-            log.error("triton ended with code %s; it is started anew", triton.exit_code)
-            return
+            log.error("triton ended with code %s", triton.exit_code)
+            break
         try:
             probe.check()
-            failed = 0
+            if not rendered:
+                log.info("triton renders: %s", ", ".join(triton.models))
+            failed, rendered = 0, True
         except UnavailableError as error:
             failed += 1
             log.warning("%s (%d of 2)", error.message, failed)
-            if failed == 2:
-                return
         # After a failure, look again soon: jobs are waiting.
         ended.wait(0.2 if failed else pause)
+    return rendered

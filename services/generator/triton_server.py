@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.metadata
 import logging
 import os
 import secrets
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 _SHARED = Path("/dev/shm")
 _PREFIX = "unitscope-triton"
 _CONTAINER = Path("/opt/tritonserver")
+_in_use: set[str] = set()
+"""Prefixes of what the runs of this process have laid down."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +144,9 @@ class Triton:
         """
         self._binary = binary
         # Names carry our process id, so that a later run can tell what a dead one has left.
-        remove_leftovers()
         self._shared = f"{_PREFIX}-{os.getpid()}-{secrets.token_hex(4)}-"
+        _in_use.add(self._shared)
+        remove_leftovers()
         self._scratch = Path(tempfile.mkdtemp(prefix=self._shared))
         self._process: subprocess.Popen[bytes] | None = None
         backends, repository = self._scratch / "backends", self._scratch / "repository"
@@ -193,13 +197,21 @@ class Triton:
         """Stops, and removes the scratch folder."""
         self.stop()
         shutil.rmtree(self._scratch, ignore_errors=True)
+        _in_use.discard(self._shared)
 
 
 def remove_leftovers() -> None:
-    """Removes shared memory and scratch folders of runs that died without cleaning up."""
+    """Removes shared memory and scratch folders of runs that died without cleaning up.
+
+    In a container every run has the process id 1, hence the look at the runs of this very process.
+    """
     for path in [*_SHARED.glob(f"{_PREFIX}-*"), *Path(tempfile.gettempdir()).glob(f"{_PREFIX}-*")]:
         owner = path.name.removeprefix(f"{_PREFIX}-").partition("-")[0]
-        if not owner.isdecimal() or Path(f"/proc/{owner}").exists():
+        if owner == str(os.getpid()):
+            used = path.name.startswith(tuple(_in_use))
+        else:
+            used = not owner.isdecimal() or Path(f"/proc/{owner}").exists()
+        if used:
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -240,7 +252,9 @@ def _command(
 
 
 def _has_gpu() -> bool:
-    return Path("/dev/nvidiactl").exists()
+    # Without importing torch, which this process does not need.
+    cpu_build = importlib.metadata.version("torch").endswith("+cpu")
+    return Path("/dev/nvidiactl").exists() and not cpu_build
 
 
 def _die_with_parent() -> None:

@@ -26,7 +26,13 @@ from scipy.linalg import lapack
 from services.linker.mapping import QUANTILE_LEVELS, Affine, Linker
 from services.linker.moments import Moments
 from services.linker.plausibility import mahalanobis
-from services.linker.spectrum import FoldSpectrum, eigensystem, fold_spectra, merge_all
+from services.linker.spectrum import (
+    FoldSpectrum,
+    eigensystem,
+    fold_spectra,
+    merge_all,
+    select_upper,
+)
 from services.linker.statistics import SufficientStatistics
 from unitscope.errors import InvalidArgumentError
 
@@ -73,6 +79,7 @@ def select_penalty(
     penalties: Sequence[float] = PENALTIES,
     scale: PenaltyScale = "relative",
     total: Moments | None = None,
+    workers: int = 1,
 ) -> Selection:
     """Selects a penalty by the error on each fold of the map fitted to the other folds.
 
@@ -81,13 +88,14 @@ def select_penalty(
         penalties: Candidates, not negative.
         scale: What the candidates count in.
         total: `merge_all(folds)`, when the caller has it.
+        workers: Folds decomposed at once.
 
     Raises:
         InvalidArgumentError: For bad penalties, fewer than two folds or an empty fold.
     """
     values = check_penalties(penalties)
     errors = np.zeros(len(values))
-    for spectrum in fold_spectra(folds, total):
+    for spectrum in fold_spectra(folds, total, workers):
         errors += spectrum.squared_errors(_filters(spectrum, values, scale))
     return choose(values, errors / (sum(fold.count for fold in folds) * folds[0].latents))
 
@@ -140,7 +148,7 @@ def solve(moments: Moments, penalty: float, scale: PenaltyScale = "relative") ->
 def _solve_cholesky(moments: Moments, active: NDArray[np.bool_], penalty: float) -> Array:
     """Returns the weight (m, d); the penalty is large enough for the matrix to be definite."""
     chosen = np.flatnonzero(active)
-    gram = np.asfortranarray(moments.scatter[np.ix_(chosen, chosen)])
+    gram = select_upper(moments.scatter[: moments.features, : moments.features], active)
     gram[np.diag_indices(len(chosen))] += penalty
     weight = np.zeros((moments.latents, moments.features))
     factor, status = lapack.dpotrf(gram, lower=0, overwrite_a=1)
@@ -157,6 +165,7 @@ def fit(
     *,
     scale: PenaltyScale = "relative",
     quantile_levels: Sequence[float] = QUANTILE_LEVELS,
+    workers: int = 1,
 ) -> Linker:
     """Selects the penalty, fits to all folds and describes the pairs.
 
@@ -165,6 +174,7 @@ def fit(
         penalties: Candidates, not negative.
         scale: What they count in.
         quantile_levels: Levels from 0 to 1 of the quantiles that are kept of each unit.
+        workers: Folds decomposed at once, in threads; the outcome does not depend on it.
 
     Raises:
         InvalidArgumentError: For bad penalties, levels or folds.
@@ -178,7 +188,7 @@ def fit(
         )
     moments = [fold.moments for fold in folds]
     total = merge_all(moments)
-    selection = select_penalty(moments, penalties, scale, total)
+    selection = select_penalty(moments, penalties, scale, total, workers)
     features = np.concatenate([fold.sample.features for fold in folds])
     latents = np.concatenate([fold.sample.latents for fold in folds])
     return assemble(total, selection, scale, (features, latents), levels)

@@ -15,7 +15,9 @@ so that after one decomposition a further penalty costs one product with M. No p
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 
 import numpy as np
@@ -106,7 +108,7 @@ class FoldSpectrum:
 def eigensystem(moments: Moments) -> Eigensystem:
     """Decomposes the Gram matrix of the units that vary."""
     active = moments.active
-    gram = _select(moments.scatter[: moments.features, : moments.features], active)
+    gram = select_upper(moments.scatter[: moments.features, : moments.features], active)
     cross = moments.cross[active]
     count = int(active.sum())
     if count:
@@ -125,12 +127,16 @@ def eigensystem(moments: Moments) -> Eigensystem:
     )
 
 
-def fold_spectra(folds: Sequence[Moments], total: Moments | None = None) -> Iterator[FoldSpectrum]:
-    """Yields the spectrum of each fold, one at a time to bound the memory.
+def fold_spectra(
+    folds: Sequence[Moments], total: Moments | None = None, workers: int = 1
+) -> Iterator[FoldSpectrum]:
+    """Yields the spectrum of each fold, in order, `workers` at a time to bound the memory.
 
     Args:
         folds: Moments of each fold.
         total: `merge_all(folds)`, when the caller has it.
+        workers: Folds decomposed at once, in threads: an eigendecomposition alone does not keep
+            several cores busy. Each takes about six matrices of the size of the Gram matrix.
 
     Raises:
         InvalidArgumentError: When there are fewer than two folds, or a fold holds no pair.
@@ -143,23 +149,25 @@ def fold_spectra(folds: Sequence[Moments], total: Moments | None = None) -> Iter
             reason="EMPTY_FOLD",
             field="folds",
         )
-    total = total or merge_all(folds)
-    for index, fold in enumerate(folds):
+    whole = total or merge_all(folds)
+
+    def spectrum(index: int) -> FoldSpectrum:
         others = [other for position, other in enumerate(folds) if position != index]
-        training = total.without(
-            fold,
+        training = whole.without(
+            folds[index],
             np.min([other.minimum for other in others], axis=0),
             np.max([other.maximum for other in others], axis=0),
         )
-        yield _spectrum(training, fold)
+        return _spectrum(training, folds[index])
+
+    with ThreadPoolExecutor(workers) as pool:
+        for first in range(0, len(folds), workers):
+            yield from pool.map(spectrum, range(first, min(first + workers, len(folds))))
 
 
 def merge_all(folds: Sequence[Moments]) -> Moments:
     """Returns the moments of all folds together."""
-    total = folds[0]
-    for fold in folds[1:]:
-        total = total.merge(fold)
-    return total
+    return reduce(Moments.merge, folds)
 
 
 def _spectrum(training: Moments, held_out: Moments) -> FoldSpectrum:
@@ -169,7 +177,7 @@ def _spectrum(training: Moments, held_out: Moments) -> FoldSpectrum:
     along = vectors.T @ shift[:d][system.active]
     cross = vectors.T @ held_out.cross[system.active]
     cross += held_out.count * np.outer(along, shift[d:])
-    gram = _select(held_out.scatter[:d, :d], system.active)
+    gram = select_upper(held_out.scatter[:d, :d], system.active)
     scaled = along * np.sqrt(held_out.count)
     return FoldSpectrum(
         training=system,
@@ -201,7 +209,7 @@ def _quadratic(gram: Array, vectors: Array, projected: Array, shift: Array) -> A
     return quadratic
 
 
-def _select(upper: Array, active: NDArray[np.bool_]) -> Array:
+def select_upper(upper: Array, active: NDArray[np.bool_]) -> Array:
     """Copies the rows and columns of active units of an upper triangle, in Fortran order."""
     if active.all():
         return upper.copy(order="F")

@@ -216,7 +216,11 @@ def test_bad_input(peer, kept, row):
     assert row.says in error.message
     assert processes() == before
     assert peer.get(kept).job.job_id == kept
-    for address in (peer.stack.endpoints.gateway, peer.stack.endpoints.classifier, peer.stack.endpoints.linker):
+    for address in (
+        peer.stack.endpoints.gateway,
+        peer.stack.endpoints.classifier,
+        peer.stack.endpoints.linker,
+    ):
         health = health_pb2_grpc.HealthStub(grpc.insecure_channel(address))
         answer = health.Check(health_pb2.HealthCheckRequest(), timeout=10)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING

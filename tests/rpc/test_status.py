@@ -9,7 +9,11 @@ def test_errors_survive_the_wire(cls):
     before = cls("what was wrong", reason="SOME_REASON", field="a.b", unit=3)
     after = _from_status(to_status(before))
     assert type(after) is cls
-    assert (after.message, after.reason, after.violations) == ("what was wrong", "SOME_REASON", before.violations)
+    assert (after.message, after.reason, after.violations) == (
+        "what was wrong",
+        "SOME_REASON",
+        before.violations,
+    )
     assert after.metadata == {"unit": "3"}
 
 

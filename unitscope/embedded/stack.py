@@ -18,8 +18,9 @@ from unitscope.embedded.programs import programs
 from unitscope.embedded.supervised import ServiceState, Supervised
 from unitscope.errors import FailedPreconditionError, NotFoundError, UnavailableError
 
-WORKER_SECONDS, SERVICE_SECONDS = 5.0, 8.0
-"""How long the worker, and then the services, may take to end before they are killed."""
+WORKER_SECONDS, SERVICE_SECONDS = 1.0, 8.0
+"""How long the worker, and then the services, may take to end before they are killed. A worker loses
+nothing by it: it would throw away the chunk it is on in any case."""
 
 Listener = Callable[[tuple[ServiceState, ...]], None]
 """Is told the states of all programs, again and again while they start."""

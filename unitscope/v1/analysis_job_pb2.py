@@ -4,15 +4,18 @@
 # source: unitscope/v1/analysis_job.proto
 # Protobuf Python Version: 6.33.5
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 6, 33, 5, "", "unitscope/v1/analysis_job.proto"
+    _runtime_version.Domain.PUBLIC,
+    6,
+    33,
+    5,
+    '',
+    'unitscope/v1/analysis_job.proto'
 )
 # @@protoc_insertion_point(imports)
 
@@ -24,67 +27,63 @@ from unitscope.v1 import analysis_spec_pb2 as unitscope_dot_v1_dot_analysis__spe
 from unitscope.v1 import info_pb2 as unitscope_dot_v1_dot_info__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x1funitscope/v1/analysis_job.proto\x12\x0cunitscope.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a unitscope/v1/analysis_spec.proto\x1a\x17unitscope/v1/info.proto"\x9c\x03\n\x0b\x41nalysisJob\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12(\n\x04spec\x18\x02 \x01(\x0b\x32\x1a.unitscope.v1.AnalysisSpec\x12%\n\x05state\x18\x03 \x01(\x0e\x32\x16.unitscope.v1.JobState\x12+\n\x08progress\x18\x04 \x01(\x0b\x32\x19.unitscope.v1.JobProgress\x12%\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x16.unitscope.v1.JobError\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bplan_digest\x18\x08 \x01(\t\x12\'\n\x06models\x18\t \x03(\x0b\x32\x17.unitscope.v1.ModelInfo\x12)\n\tartifacts\x18\n \x03(\x0b\x32\x16.unitscope.v1.Artifact\x12\x10\n\x08sequence\x18\x0b \x01(\x03"\x98\x01\n\x0bJobProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x13\n\x0bstage_index\x18\x02 \x01(\x05\x12\x13\n\x0bstage_count\x18\x03 \x01(\x05\x12\x13\n\x0b\x63hunks_done\x18\x04 \x01(\x05\x12\x14\n\x0c\x63hunks_total\x18\x05 \x01(\x05\x12\x10\n\x08\x66raction\x18\x06 \x01(\x01\x12\x13\n\x0bwaiting_for\x18\x07 \x01(\t"J\n\x08JobError\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05\x63hunk\x18\x04 \x01(\t"J\n\x08\x41rtifact\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x03\x12\x12\n\nmedia_type\x18\x04 \x01(\t"R\n\x08PlanCost\x12\x0f\n\x07renders\x18\x01 \x01(\x03\x12\x14\n\x0cstored_bytes\x18\x02 \x01(\x03\x12\x0f\n\x07seconds\x18\x03 \x01(\x01\x12\x0e\n\x06\x63hunks\x18\x04 \x01(\x05"o\n\x18\x43reateAnalysisJobRequest\x12(\n\x04spec\x18\x01 \x01(\x0b\x32\x1a.unitscope.v1.AnalysisSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08"i\n\x19\x43reateAnalysisJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.unitscope.v1.AnalysisJob\x12$\n\x04\x63ost\x18\x02 \x01(\x0b\x32\x16.unitscope.v1.PlanCost"\'\n\x15GetAnalysisJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t"@\n\x16GetAnalysisJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.unitscope.v1.AnalysisJob"@\n\x17ListAnalysisJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t"\\\n\x18ListAnalysisJobsResponse\x12\'\n\x04jobs\x18\x01 \x03(\x0b\x32\x19.unitscope.v1.AnalysisJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"A\n\x17WatchAnalysisJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03"U\n\x18WatchAnalysisJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.unitscope.v1.AnalysisJob\x12\x11\n\theartbeat\x18\x02 \x01(\x08"*\n\x18\x43\x61ncelAnalysisJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t"C\n\x19\x43\x61ncelAnalysisJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.unitscope.v1.AnalysisJob"7\n\x13ReadArtifactRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08\x61rtifact\x18\x02 \x01(\t"$\n\x14ReadArtifactResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c"\x18\n\x16GetCapabilitiesRequest"\xf6\x01\n\x17GetCapabilitiesResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12)\n\x05kinds\x18\x02 \x03(\x0b\x32\x1a.unitscope.v1.AnalysisKind\x12-\n\x06models\x18\x03 \x03(\x0b\x32\x1d.unitscope.v1.ModelCapability\x12\x41\n\x06limits\x18\x04 \x03(\x0b\x32\x31.unitscope.v1.GetCapabilitiesResponse.LimitsEntry\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01"B\n\x0c\x41nalysisKind\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x13\n\x0bjson_schema\x18\x03 \x01(\t"\x8e\x01\n\x0fModelCapability\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.unitscope.v1.ModelInfo\x12\x0f\n\x07\x63lasses\x18\x02 \x03(\t\x12-\n\x06layers\x18\x03 \x03(\x0b\x32\x1d.unitscope.v1.LayerCapability\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t"C\n\x0fLayerCapability\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05units\x18\x02 \x01(\x05\x12\x13\n\x0bnonnegative\x18\x03 \x01(\x08*\xb4\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x18\n\x14JOB_STATE_CANCELLING\x10\x03\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x04\x12\x14\n\x10JOB_STATE_FAILED\x10\x05\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x06\x32\xbe\x05\n\x12\x41nalysisJobService\x12\x64\n\x11\x43reateAnalysisJob\x12&.unitscope.v1.CreateAnalysisJobRequest\x1a\'.unitscope.v1.CreateAnalysisJobResponse\x12[\n\x0eGetAnalysisJob\x12#.unitscope.v1.GetAnalysisJobRequest\x1a$.unitscope.v1.GetAnalysisJobResponse\x12\x61\n\x10ListAnalysisJobs\x12%.unitscope.v1.ListAnalysisJobsRequest\x1a&.unitscope.v1.ListAnalysisJobsResponse\x12\x63\n\x10WatchAnalysisJob\x12%.unitscope.v1.WatchAnalysisJobRequest\x1a&.unitscope.v1.WatchAnalysisJobResponse0\x01\x12\x64\n\x11\x43\x61ncelAnalysisJob\x12&.unitscope.v1.CancelAnalysisJobRequest\x1a\'.unitscope.v1.CancelAnalysisJobResponse\x12W\n\x0cReadArtifact\x12!.unitscope.v1.ReadArtifactRequest\x1a".unitscope.v1.ReadArtifactResponse0\x01\x12^\n\x0fGetCapabilities\x12$.unitscope.v1.GetCapabilitiesRequest\x1a%.unitscope.v1.GetCapabilitiesResponseb\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1funitscope/v1/analysis_job.proto\x12\x0cunitscope.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a unitscope/v1/analysis_spec.proto\x1a\x17unitscope/v1/info.proto\"\x9c\x03\n\x0b\x41nalysisJob\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12(\n\x04spec\x18\x02 \x01(\x0b\x32\x1a.unitscope.v1.AnalysisSpec\x12%\n\x05state\x18\x03 \x01(\x0e\x32\x16.unitscope.v1.JobState\x12+\n\x08progress\x18\x04 \x01(\x0b\x32\x19.unitscope.v1.JobProgress\x12%\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x16.unitscope.v1.JobError\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bplan_digest\x18\x08 \x01(\t\x12\'\n\x06models\x18\t \x03(\x0b\x32\x17.unitscope.v1.ModelInfo\x12)\n\tartifacts\x18\n \x03(\x0b\x32\x16.unitscope.v1.Artifact\x12\x10\n\x08sequence\x18\x0b \x01(\x03\"\x98\x01\n\x0bJobProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x13\n\x0bstage_index\x18\x02 \x01(\x05\x12\x13\n\x0bstage_count\x18\x03 \x01(\x05\x12\x13\n\x0b\x63hunks_done\x18\x04 \x01(\x05\x12\x14\n\x0c\x63hunks_total\x18\x05 \x01(\x05\x12\x10\n\x08\x66raction\x18\x06 \x01(\x01\x12\x13\n\x0bwaiting_for\x18\x07 \x01(\t\"J\n\x08JobError\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05\x63hunk\x18\x04 \x01(\t\"J\n\x08\x41rtifact\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x03\x12\x12\n\nmedia_type\x18\x04 \x01(\t\"R\n\x08PlanCost\x12\x0f\n\x07renders\x18\x01 \x01(\x03\x12\x14\n\x0cstored_bytes\x18\x02 \x01(\x03\x12\x0f\n\x07seconds\x18\x03 \x01(\x01\x12\x0e\n\x06\x63hunks\x18\x04 \x01(\x05\"o\n\x18\x43reateAnalysisJobRequest\x12(\n\x04spec\x18\x01 \x01(\x0b\x32\x1a.unitscope.v1.AnalysisSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"i\n\x19\x43reateAnalysisJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.unitscope.v1.AnalysisJob\x12$\n\x04\x63ost\x18\x02 \x01(\x0b\x32\x16.unitscope.v1.PlanCost\"\'\n\x15GetAnalysisJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"@\n\x16GetAnalysisJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.unitscope.v1.AnalysisJob\"@\n\x17ListAnalysisJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\\\n\x18ListAnalysisJobsResponse\x12\'\n\x04jobs\x18\x01 \x03(\x0b\x32\x19.unitscope.v1.AnalysisJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"A\n\x17WatchAnalysisJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"U\n\x18WatchAnalysisJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.unitscope.v1.AnalysisJob\x12\x11\n\theartbeat\x18\x02 \x01(\x08\"*\n\x18\x43\x61ncelAnalysisJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"C\n\x19\x43\x61ncelAnalysisJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.unitscope.v1.AnalysisJob\"7\n\x13ReadArtifactRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08\x61rtifact\x18\x02 \x01(\t\"$\n\x14ReadArtifactResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x18\n\x16GetCapabilitiesRequest\"\xf6\x01\n\x17GetCapabilitiesResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12)\n\x05kinds\x18\x02 \x03(\x0b\x32\x1a.unitscope.v1.AnalysisKind\x12-\n\x06models\x18\x03 \x03(\x0b\x32\x1d.unitscope.v1.ModelCapability\x12\x41\n\x06limits\x18\x04 \x03(\x0b\x32\x31.unitscope.v1.GetCapabilitiesResponse.LimitsEntry\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"B\n\x0c\x41nalysisKind\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x13\n\x0bjson_schema\x18\x03 \x01(\t\"\x8e\x01\n\x0fModelCapability\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.unitscope.v1.ModelInfo\x12\x0f\n\x07\x63lasses\x18\x02 \x03(\t\x12-\n\x06layers\x18\x03 \x03(\x0b\x32\x1d.unitscope.v1.LayerCapability\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\"C\n\x0fLayerCapability\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05units\x18\x02 \x01(\x05\x12\x13\n\x0bnonnegative\x18\x03 \x01(\x08*\xb4\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x18\n\x14JOB_STATE_CANCELLING\x10\x03\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x04\x12\x14\n\x10JOB_STATE_FAILED\x10\x05\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x06\x32\xbe\x05\n\x12\x41nalysisJobService\x12\x64\n\x11\x43reateAnalysisJob\x12&.unitscope.v1.CreateAnalysisJobRequest\x1a\'.unitscope.v1.CreateAnalysisJobResponse\x12[\n\x0eGetAnalysisJob\x12#.unitscope.v1.GetAnalysisJobRequest\x1a$.unitscope.v1.GetAnalysisJobResponse\x12\x61\n\x10ListAnalysisJobs\x12%.unitscope.v1.ListAnalysisJobsRequest\x1a&.unitscope.v1.ListAnalysisJobsResponse\x12\x63\n\x10WatchAnalysisJob\x12%.unitscope.v1.WatchAnalysisJobRequest\x1a&.unitscope.v1.WatchAnalysisJobResponse0\x01\x12\x64\n\x11\x43\x61ncelAnalysisJob\x12&.unitscope.v1.CancelAnalysisJobRequest\x1a\'.unitscope.v1.CancelAnalysisJobResponse\x12W\n\x0cReadArtifact\x12!.unitscope.v1.ReadArtifactRequest\x1a\".unitscope.v1.ReadArtifactResponse0\x01\x12^\n\x0fGetCapabilities\x12$.unitscope.v1.GetCapabilitiesRequest\x1a%.unitscope.v1.GetCapabilitiesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(
-    DESCRIPTOR, "unitscope.v1.analysis_job_pb2", _globals
-)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'unitscope.v1.analysis_job_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_GETCAPABILITIESRESPONSE_LIMITSENTRY"]._loaded_options = None
-    _globals["_GETCAPABILITIESRESPONSE_LIMITSENTRY"]._serialized_options = b"8\001"
-    _globals["_JOBSTATE"]._serialized_start = 2354
-    _globals["_JOBSTATE"]._serialized_end = 2534
-    _globals["_ANALYSISJOB"]._serialized_start = 142
-    _globals["_ANALYSISJOB"]._serialized_end = 554
-    _globals["_JOBPROGRESS"]._serialized_start = 557
-    _globals["_JOBPROGRESS"]._serialized_end = 709
-    _globals["_JOBERROR"]._serialized_start = 711
-    _globals["_JOBERROR"]._serialized_end = 785
-    _globals["_ARTIFACT"]._serialized_start = 787
-    _globals["_ARTIFACT"]._serialized_end = 861
-    _globals["_PLANCOST"]._serialized_start = 863
-    _globals["_PLANCOST"]._serialized_end = 945
-    _globals["_CREATEANALYSISJOBREQUEST"]._serialized_start = 947
-    _globals["_CREATEANALYSISJOBREQUEST"]._serialized_end = 1058
-    _globals["_CREATEANALYSISJOBRESPONSE"]._serialized_start = 1060
-    _globals["_CREATEANALYSISJOBRESPONSE"]._serialized_end = 1165
-    _globals["_GETANALYSISJOBREQUEST"]._serialized_start = 1167
-    _globals["_GETANALYSISJOBREQUEST"]._serialized_end = 1206
-    _globals["_GETANALYSISJOBRESPONSE"]._serialized_start = 1208
-    _globals["_GETANALYSISJOBRESPONSE"]._serialized_end = 1272
-    _globals["_LISTANALYSISJOBSREQUEST"]._serialized_start = 1274
-    _globals["_LISTANALYSISJOBSREQUEST"]._serialized_end = 1338
-    _globals["_LISTANALYSISJOBSRESPONSE"]._serialized_start = 1340
-    _globals["_LISTANALYSISJOBSRESPONSE"]._serialized_end = 1432
-    _globals["_WATCHANALYSISJOBREQUEST"]._serialized_start = 1434
-    _globals["_WATCHANALYSISJOBREQUEST"]._serialized_end = 1499
-    _globals["_WATCHANALYSISJOBRESPONSE"]._serialized_start = 1501
-    _globals["_WATCHANALYSISJOBRESPONSE"]._serialized_end = 1586
-    _globals["_CANCELANALYSISJOBREQUEST"]._serialized_start = 1588
-    _globals["_CANCELANALYSISJOBREQUEST"]._serialized_end = 1630
-    _globals["_CANCELANALYSISJOBRESPONSE"]._serialized_start = 1632
-    _globals["_CANCELANALYSISJOBRESPONSE"]._serialized_end = 1699
-    _globals["_READARTIFACTREQUEST"]._serialized_start = 1701
-    _globals["_READARTIFACTREQUEST"]._serialized_end = 1756
-    _globals["_READARTIFACTRESPONSE"]._serialized_start = 1758
-    _globals["_READARTIFACTRESPONSE"]._serialized_end = 1794
-    _globals["_GETCAPABILITIESREQUEST"]._serialized_start = 1796
-    _globals["_GETCAPABILITIESREQUEST"]._serialized_end = 1820
-    _globals["_GETCAPABILITIESRESPONSE"]._serialized_start = 1823
-    _globals["_GETCAPABILITIESRESPONSE"]._serialized_end = 2069
-    _globals["_GETCAPABILITIESRESPONSE_LIMITSENTRY"]._serialized_start = 2024
-    _globals["_GETCAPABILITIESRESPONSE_LIMITSENTRY"]._serialized_end = 2069
-    _globals["_ANALYSISKIND"]._serialized_start = 2071
-    _globals["_ANALYSISKIND"]._serialized_end = 2137
-    _globals["_MODELCAPABILITY"]._serialized_start = 2140
-    _globals["_MODELCAPABILITY"]._serialized_end = 2282
-    _globals["_LAYERCAPABILITY"]._serialized_start = 2284
-    _globals["_LAYERCAPABILITY"]._serialized_end = 2351
-    _globals["_ANALYSISJOBSERVICE"]._serialized_start = 2537
-    _globals["_ANALYSISJOBSERVICE"]._serialized_end = 3239
+  DESCRIPTOR._loaded_options = None
+  _globals['_GETCAPABILITIESRESPONSE_LIMITSENTRY']._loaded_options = None
+  _globals['_GETCAPABILITIESRESPONSE_LIMITSENTRY']._serialized_options = b'8\001'
+  _globals['_JOBSTATE']._serialized_start=2354
+  _globals['_JOBSTATE']._serialized_end=2534
+  _globals['_ANALYSISJOB']._serialized_start=142
+  _globals['_ANALYSISJOB']._serialized_end=554
+  _globals['_JOBPROGRESS']._serialized_start=557
+  _globals['_JOBPROGRESS']._serialized_end=709
+  _globals['_JOBERROR']._serialized_start=711
+  _globals['_JOBERROR']._serialized_end=785
+  _globals['_ARTIFACT']._serialized_start=787
+  _globals['_ARTIFACT']._serialized_end=861
+  _globals['_PLANCOST']._serialized_start=863
+  _globals['_PLANCOST']._serialized_end=945
+  _globals['_CREATEANALYSISJOBREQUEST']._serialized_start=947
+  _globals['_CREATEANALYSISJOBREQUEST']._serialized_end=1058
+  _globals['_CREATEANALYSISJOBRESPONSE']._serialized_start=1060
+  _globals['_CREATEANALYSISJOBRESPONSE']._serialized_end=1165
+  _globals['_GETANALYSISJOBREQUEST']._serialized_start=1167
+  _globals['_GETANALYSISJOBREQUEST']._serialized_end=1206
+  _globals['_GETANALYSISJOBRESPONSE']._serialized_start=1208
+  _globals['_GETANALYSISJOBRESPONSE']._serialized_end=1272
+  _globals['_LISTANALYSISJOBSREQUEST']._serialized_start=1274
+  _globals['_LISTANALYSISJOBSREQUEST']._serialized_end=1338
+  _globals['_LISTANALYSISJOBSRESPONSE']._serialized_start=1340
+  _globals['_LISTANALYSISJOBSRESPONSE']._serialized_end=1432
+  _globals['_WATCHANALYSISJOBREQUEST']._serialized_start=1434
+  _globals['_WATCHANALYSISJOBREQUEST']._serialized_end=1499
+  _globals['_WATCHANALYSISJOBRESPONSE']._serialized_start=1501
+  _globals['_WATCHANALYSISJOBRESPONSE']._serialized_end=1586
+  _globals['_CANCELANALYSISJOBREQUEST']._serialized_start=1588
+  _globals['_CANCELANALYSISJOBREQUEST']._serialized_end=1630
+  _globals['_CANCELANALYSISJOBRESPONSE']._serialized_start=1632
+  _globals['_CANCELANALYSISJOBRESPONSE']._serialized_end=1699
+  _globals['_READARTIFACTREQUEST']._serialized_start=1701
+  _globals['_READARTIFACTREQUEST']._serialized_end=1756
+  _globals['_READARTIFACTRESPONSE']._serialized_start=1758
+  _globals['_READARTIFACTRESPONSE']._serialized_end=1794
+  _globals['_GETCAPABILITIESREQUEST']._serialized_start=1796
+  _globals['_GETCAPABILITIESREQUEST']._serialized_end=1820
+  _globals['_GETCAPABILITIESRESPONSE']._serialized_start=1823
+  _globals['_GETCAPABILITIESRESPONSE']._serialized_end=2069
+  _globals['_GETCAPABILITIESRESPONSE_LIMITSENTRY']._serialized_start=2024
+  _globals['_GETCAPABILITIESRESPONSE_LIMITSENTRY']._serialized_end=2069
+  _globals['_ANALYSISKIND']._serialized_start=2071
+  _globals['_ANALYSISKIND']._serialized_end=2137
+  _globals['_MODELCAPABILITY']._serialized_start=2140
+  _globals['_MODELCAPABILITY']._serialized_end=2282
+  _globals['_LAYERCAPABILITY']._serialized_start=2284
+  _globals['_LAYERCAPABILITY']._serialized_end=2351
+  _globals['_ANALYSISJOBSERVICE']._serialized_start=2537
+  _globals['_ANALYSISJOBSERVICE']._serialized_end=3239
 # @@protoc_insertion_point(module_scope)

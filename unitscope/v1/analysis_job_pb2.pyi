@@ -21,7 +21,6 @@ class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     JOB_STATE_SUCCEEDED: _ClassVar[JobState]
     JOB_STATE_FAILED: _ClassVar[JobState]
     JOB_STATE_CANCELLED: _ClassVar[JobState]
-
 JOB_STATE_UNSPECIFIED: JobState
 JOB_STATE_QUEUED: JobState
 JOB_STATE_RUNNING: JobState
@@ -31,19 +30,7 @@ JOB_STATE_FAILED: JobState
 JOB_STATE_CANCELLED: JobState
 
 class AnalysisJob(_message.Message):
-    __slots__ = (
-        "job_id",
-        "spec",
-        "state",
-        "progress",
-        "error",
-        "create_time",
-        "end_time",
-        "plan_digest",
-        "models",
-        "artifacts",
-        "sequence",
-    )
+    __slots__ = ("job_id", "spec", "state", "progress", "error", "create_time", "end_time", "plan_digest", "models", "artifacts", "sequence")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -66,35 +53,10 @@ class AnalysisJob(_message.Message):
     models: _containers.RepeatedCompositeFieldContainer[_info_pb2.ModelInfo]
     artifacts: _containers.RepeatedCompositeFieldContainer[Artifact]
     sequence: int
-    def __init__(
-        self,
-        job_id: _Optional[str] = ...,
-        spec: _Optional[_Union[_analysis_spec_pb2.AnalysisSpec, _Mapping]] = ...,
-        state: _Optional[_Union[JobState, str]] = ...,
-        progress: _Optional[_Union[JobProgress, _Mapping]] = ...,
-        error: _Optional[_Union[JobError, _Mapping]] = ...,
-        create_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        end_time: _Optional[
-            _Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]
-        ] = ...,
-        plan_digest: _Optional[str] = ...,
-        models: _Optional[_Iterable[_Union[_info_pb2.ModelInfo, _Mapping]]] = ...,
-        artifacts: _Optional[_Iterable[_Union[Artifact, _Mapping]]] = ...,
-        sequence: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, job_id: _Optional[str] = ..., spec: _Optional[_Union[_analysis_spec_pb2.AnalysisSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., plan_digest: _Optional[str] = ..., models: _Optional[_Iterable[_Union[_info_pb2.ModelInfo, _Mapping]]] = ..., artifacts: _Optional[_Iterable[_Union[Artifact, _Mapping]]] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class JobProgress(_message.Message):
-    __slots__ = (
-        "stage",
-        "stage_index",
-        "stage_count",
-        "chunks_done",
-        "chunks_total",
-        "fraction",
-        "waiting_for",
-    )
+    __slots__ = ("stage", "stage_index", "stage_count", "chunks_done", "chunks_total", "fraction", "waiting_for")
     STAGE_FIELD_NUMBER: _ClassVar[int]
     STAGE_INDEX_FIELD_NUMBER: _ClassVar[int]
     STAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -109,16 +71,7 @@ class JobProgress(_message.Message):
     chunks_total: int
     fraction: float
     waiting_for: str
-    def __init__(
-        self,
-        stage: _Optional[str] = ...,
-        stage_index: _Optional[int] = ...,
-        stage_count: _Optional[int] = ...,
-        chunks_done: _Optional[int] = ...,
-        chunks_total: _Optional[int] = ...,
-        fraction: _Optional[float] = ...,
-        waiting_for: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, stage: _Optional[str] = ..., stage_index: _Optional[int] = ..., stage_count: _Optional[int] = ..., chunks_done: _Optional[int] = ..., chunks_total: _Optional[int] = ..., fraction: _Optional[float] = ..., waiting_for: _Optional[str] = ...) -> None: ...
 
 class JobError(_message.Message):
     __slots__ = ("status", "reason", "message", "chunk")
@@ -130,13 +83,7 @@ class JobError(_message.Message):
     reason: str
     message: str
     chunk: str
-    def __init__(
-        self,
-        status: _Optional[str] = ...,
-        reason: _Optional[str] = ...,
-        message: _Optional[str] = ...,
-        chunk: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, status: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., chunk: _Optional[str] = ...) -> None: ...
 
 class Artifact(_message.Message):
     __slots__ = ("name", "sha256", "size", "media_type")
@@ -148,13 +95,7 @@ class Artifact(_message.Message):
     sha256: str
     size: int
     media_type: str
-    def __init__(
-        self,
-        name: _Optional[str] = ...,
-        sha256: _Optional[str] = ...,
-        size: _Optional[int] = ...,
-        media_type: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., sha256: _Optional[str] = ..., size: _Optional[int] = ..., media_type: _Optional[str] = ...) -> None: ...
 
 class PlanCost(_message.Message):
     __slots__ = ("renders", "stored_bytes", "seconds", "chunks")
@@ -166,13 +107,7 @@ class PlanCost(_message.Message):
     stored_bytes: int
     seconds: float
     chunks: int
-    def __init__(
-        self,
-        renders: _Optional[int] = ...,
-        stored_bytes: _Optional[int] = ...,
-        seconds: _Optional[float] = ...,
-        chunks: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, renders: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., seconds: _Optional[float] = ..., chunks: _Optional[int] = ...) -> None: ...
 
 class CreateAnalysisJobRequest(_message.Message):
     __slots__ = ("spec", "request_id", "validate_only")
@@ -182,12 +117,7 @@ class CreateAnalysisJobRequest(_message.Message):
     spec: _analysis_spec_pb2.AnalysisSpec
     request_id: str
     validate_only: bool
-    def __init__(
-        self,
-        spec: _Optional[_Union[_analysis_spec_pb2.AnalysisSpec, _Mapping]] = ...,
-        request_id: _Optional[str] = ...,
-        validate_only: _Optional[bool] = ...,
-    ) -> None: ...
+    def __init__(self, spec: _Optional[_Union[_analysis_spec_pb2.AnalysisSpec, _Mapping]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class CreateAnalysisJobResponse(_message.Message):
     __slots__ = ("job", "cost")
@@ -195,11 +125,7 @@ class CreateAnalysisJobResponse(_message.Message):
     COST_FIELD_NUMBER: _ClassVar[int]
     job: AnalysisJob
     cost: PlanCost
-    def __init__(
-        self,
-        job: _Optional[_Union[AnalysisJob, _Mapping]] = ...,
-        cost: _Optional[_Union[PlanCost, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, job: _Optional[_Union[AnalysisJob, _Mapping]] = ..., cost: _Optional[_Union[PlanCost, _Mapping]] = ...) -> None: ...
 
 class GetAnalysisJobRequest(_message.Message):
     __slots__ = ("job_id",)
@@ -219,9 +145,7 @@ class ListAnalysisJobsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
-    def __init__(
-        self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...
-    ) -> None: ...
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListAnalysisJobsResponse(_message.Message):
     __slots__ = ("jobs", "next_page_token")
@@ -229,11 +153,7 @@ class ListAnalysisJobsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     jobs: _containers.RepeatedCompositeFieldContainer[AnalysisJob]
     next_page_token: str
-    def __init__(
-        self,
-        jobs: _Optional[_Iterable[_Union[AnalysisJob, _Mapping]]] = ...,
-        next_page_token: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, jobs: _Optional[_Iterable[_Union[AnalysisJob, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class WatchAnalysisJobRequest(_message.Message):
     __slots__ = ("job_id", "after_sequence")
@@ -241,9 +161,7 @@ class WatchAnalysisJobRequest(_message.Message):
     AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     after_sequence: int
-    def __init__(
-        self, job_id: _Optional[str] = ..., after_sequence: _Optional[int] = ...
-    ) -> None: ...
+    def __init__(self, job_id: _Optional[str] = ..., after_sequence: _Optional[int] = ...) -> None: ...
 
 class WatchAnalysisJobResponse(_message.Message):
     __slots__ = ("job", "heartbeat")
@@ -251,11 +169,7 @@ class WatchAnalysisJobResponse(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     job: AnalysisJob
     heartbeat: bool
-    def __init__(
-        self,
-        job: _Optional[_Union[AnalysisJob, _Mapping]] = ...,
-        heartbeat: _Optional[bool] = ...,
-    ) -> None: ...
+    def __init__(self, job: _Optional[_Union[AnalysisJob, _Mapping]] = ..., heartbeat: _Optional[bool] = ...) -> None: ...
 
 class CancelAnalysisJobRequest(_message.Message):
     __slots__ = ("job_id",)
@@ -275,9 +189,7 @@ class ReadArtifactRequest(_message.Message):
     ARTIFACT_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     artifact: str
-    def __init__(
-        self, job_id: _Optional[str] = ..., artifact: _Optional[str] = ...
-    ) -> None: ...
+    def __init__(self, job_id: _Optional[str] = ..., artifact: _Optional[str] = ...) -> None: ...
 
 class ReadArtifactResponse(_message.Message):
     __slots__ = ("data",)
@@ -297,10 +209,7 @@ class GetCapabilitiesResponse(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: int
-        def __init__(
-            self, key: _Optional[str] = ..., value: _Optional[int] = ...
-        ) -> None: ...
-
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     VERSION_FIELD_NUMBER: _ClassVar[int]
     KINDS_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
@@ -309,13 +218,7 @@ class GetCapabilitiesResponse(_message.Message):
     kinds: _containers.RepeatedCompositeFieldContainer[AnalysisKind]
     models: _containers.RepeatedCompositeFieldContainer[ModelCapability]
     limits: _containers.ScalarMap[str, int]
-    def __init__(
-        self,
-        version: _Optional[str] = ...,
-        kinds: _Optional[_Iterable[_Union[AnalysisKind, _Mapping]]] = ...,
-        models: _Optional[_Iterable[_Union[ModelCapability, _Mapping]]] = ...,
-        limits: _Optional[_Mapping[str, int]] = ...,
-    ) -> None: ...
+    def __init__(self, version: _Optional[str] = ..., kinds: _Optional[_Iterable[_Union[AnalysisKind, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[ModelCapability, _Mapping]]] = ..., limits: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class AnalysisKind(_message.Message):
     __slots__ = ("name", "summary", "json_schema")
@@ -325,12 +228,7 @@ class AnalysisKind(_message.Message):
     name: str
     summary: str
     json_schema: str
-    def __init__(
-        self,
-        name: _Optional[str] = ...,
-        summary: _Optional[str] = ...,
-        json_schema: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., json_schema: _Optional[str] = ...) -> None: ...
 
 class ModelCapability(_message.Message):
     __slots__ = ("model", "classes", "layers", "description")
@@ -342,13 +240,7 @@ class ModelCapability(_message.Message):
     classes: _containers.RepeatedScalarFieldContainer[str]
     layers: _containers.RepeatedCompositeFieldContainer[LayerCapability]
     description: str
-    def __init__(
-        self,
-        model: _Optional[_Union[_info_pb2.ModelInfo, _Mapping]] = ...,
-        classes: _Optional[_Iterable[str]] = ...,
-        layers: _Optional[_Iterable[_Union[LayerCapability, _Mapping]]] = ...,
-        description: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, model: _Optional[_Union[_info_pb2.ModelInfo, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., layers: _Optional[_Iterable[_Union[LayerCapability, _Mapping]]] = ..., description: _Optional[str] = ...) -> None: ...
 
 class LayerCapability(_message.Message):
     __slots__ = ("name", "units", "nonnegative")
@@ -358,9 +250,4 @@ class LayerCapability(_message.Message):
     name: str
     units: int
     nonnegative: bool
-    def __init__(
-        self,
-        name: _Optional[str] = ...,
-        units: _Optional[int] = ...,
-        nonnegative: _Optional[bool] = ...,
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., units: _Optional[int] = ..., nonnegative: _Optional[bool] = ...) -> None: ...

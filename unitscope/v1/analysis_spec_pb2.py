@@ -4,44 +4,45 @@
 # source: unitscope/v1/analysis_spec.proto
 # Protobuf Python Version: 6.33.5
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 6, 33, 5, "", "unitscope/v1/analysis_spec.proto"
+    _runtime_version.Domain.PUBLIC,
+    6,
+    33,
+    5,
+    '',
+    'unitscope/v1/analysis_spec.proto'
 )
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n unitscope/v1/analysis_spec.proto\x12\x0cunitscope.v1"n\n\x0c\x41nalysisSpec\x12&\n\x04link\x18\x01 \x01(\x0b\x32\x16.unitscope.v1.LinkSpecH\x00\x12.\n\x08traverse\x18\x02 \x01(\x0b\x32\x1a.unitscope.v1.TraverseSpecH\x00\x42\x06\n\x04kind"\x92\x03\n\x08LinkSpec\x12\x12\n\nclassifier\x18\x01 \x01(\t\x12\x11\n\tgenerator\x18\x02 \x01(\t\x12\r\n\x05layer\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12\x17\n\ntruncation\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x1e\n\x11samples_per_class\x18\x06 \x01(\x05H\x01\x88\x01\x01\x12\x1e\n\x11heldout_per_class\x18\x07 \x01(\x05H\x02\x88\x01\x01\x12\x11\n\tpenalties\x18\x08 \x03(\x01\x12\x12\n\x05\x66olds\x18\t \x01(\x05H\x03\x88\x01\x01\x12$\n\x06\x61\x63\x63\x65pt\x18\n \x01(\x0e\x32\x14.unitscope.v1.Accept\x12 \n\x13\x61ttempts_per_sample\x18\x0b \x01(\x05H\x04\x88\x01\x01\x12\x11\n\x04seed\x18\x0c \x01(\x03H\x05\x88\x01\x01\x42\r\n\x0b_truncationB\x14\n\x12_samples_per_classB\x14\n\x12_heldout_per_classB\x08\n\x06_foldsB\x16\n\x14_attempts_per_sampleB\x07\n\x05_seed"t\n\rUnitSelection\x12\x0f\n\x07indices\x18\x01 \x03(\x05\x12\x10\n\x03top\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12%\n\x02\x62y\x18\x03 \x01(\x0e\x32\x19.unitscope.v1.RankUnitsBy\x12\x11\n\tfor_class\x18\x04 \x01(\tB\x06\n\x04_top"\xe9\x02\n\x0cTraverseSpec\x12\x0e\n\x06linker\x18\x01 \x01(\t\x12$\n\x04link\x18\x02 \x01(\x0b\x32\x16.unitscope.v1.LinkSpec\x12*\n\x05units\x18\x03 \x01(\x0b\x32\x1b.unitscope.v1.UnitSelection\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12\x1c\n\x0fseeds_per_class\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05steps\x18\x06 \x01(\x05H\x01\x88\x01\x01\x12\x19\n\x0clow_quantile\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12\x1a\n\rhigh_quantile\x18\x08 \x01(\x01H\x03\x88\x01\x01\x12 \n\x04keep\x18\t \x01(\x0e\x32\x12.unitscope.v1.Keep\x12\x11\n\x04seed\x18\n \x01(\x03H\x04\x88\x01\x01\x42\x12\n\x10_seeds_per_classB\x08\n\x06_stepsB\x0f\n\r_low_quantileB\x10\n\x0e_high_quantileB\x07\n\x05_seed*B\n\x06\x41\x63\x63\x65pt\x12\x16\n\x12\x41\x43\x43\x45PT_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41\x43\x43\x45PT_CLASS\x10\x01\x12\x0e\n\nACCEPT_ANY\x10\x02*_\n\x0bRankUnitsBy\x12\x1d\n\x19RANK_UNITS_BY_UNSPECIFIED\x10\x00\x12\x17\n\x13RANK_UNITS_BY_RANGE\x10\x01\x12\x18\n\x14RANK_UNITS_BY_WEIGHT\x10\x02*J\n\x04Keep\x12\x14\n\x10KEEP_UNSPECIFIED\x10\x00\x12\x0c\n\x08KEEP_ALL\x10\x01\x12\x0f\n\x0bKEEP_SAMPLE\x10\x02\x12\r\n\tKEEP_NONE\x10\x03\x62\x06proto3'
-)
+
+
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n unitscope/v1/analysis_spec.proto\x12\x0cunitscope.v1\"n\n\x0c\x41nalysisSpec\x12&\n\x04link\x18\x01 \x01(\x0b\x32\x16.unitscope.v1.LinkSpecH\x00\x12.\n\x08traverse\x18\x02 \x01(\x0b\x32\x1a.unitscope.v1.TraverseSpecH\x00\x42\x06\n\x04kind\"\x92\x03\n\x08LinkSpec\x12\x12\n\nclassifier\x18\x01 \x01(\t\x12\x11\n\tgenerator\x18\x02 \x01(\t\x12\r\n\x05layer\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12\x17\n\ntruncation\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x1e\n\x11samples_per_class\x18\x06 \x01(\x05H\x01\x88\x01\x01\x12\x1e\n\x11heldout_per_class\x18\x07 \x01(\x05H\x02\x88\x01\x01\x12\x11\n\tpenalties\x18\x08 \x03(\x01\x12\x12\n\x05\x66olds\x18\t \x01(\x05H\x03\x88\x01\x01\x12$\n\x06\x61\x63\x63\x65pt\x18\n \x01(\x0e\x32\x14.unitscope.v1.Accept\x12 \n\x13\x61ttempts_per_sample\x18\x0b \x01(\x05H\x04\x88\x01\x01\x12\x11\n\x04seed\x18\x0c \x01(\x03H\x05\x88\x01\x01\x42\r\n\x0b_truncationB\x14\n\x12_samples_per_classB\x14\n\x12_heldout_per_classB\x08\n\x06_foldsB\x16\n\x14_attempts_per_sampleB\x07\n\x05_seed\"t\n\rUnitSelection\x12\x0f\n\x07indices\x18\x01 \x03(\x05\x12\x10\n\x03top\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12%\n\x02\x62y\x18\x03 \x01(\x0e\x32\x19.unitscope.v1.RankUnitsBy\x12\x11\n\tfor_class\x18\x04 \x01(\tB\x06\n\x04_top\"\xe9\x02\n\x0cTraverseSpec\x12\x0e\n\x06linker\x18\x01 \x01(\t\x12$\n\x04link\x18\x02 \x01(\x0b\x32\x16.unitscope.v1.LinkSpec\x12*\n\x05units\x18\x03 \x01(\x0b\x32\x1b.unitscope.v1.UnitSelection\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12\x1c\n\x0fseeds_per_class\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05steps\x18\x06 \x01(\x05H\x01\x88\x01\x01\x12\x19\n\x0clow_quantile\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12\x1a\n\rhigh_quantile\x18\x08 \x01(\x01H\x03\x88\x01\x01\x12 \n\x04keep\x18\t \x01(\x0e\x32\x12.unitscope.v1.Keep\x12\x11\n\x04seed\x18\n \x01(\x03H\x04\x88\x01\x01\x42\x12\n\x10_seeds_per_classB\x08\n\x06_stepsB\x0f\n\r_low_quantileB\x10\n\x0e_high_quantileB\x07\n\x05_seed*B\n\x06\x41\x63\x63\x65pt\x12\x16\n\x12\x41\x43\x43\x45PT_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x41\x43\x43\x45PT_CLASS\x10\x01\x12\x0e\n\nACCEPT_ANY\x10\x02*_\n\x0bRankUnitsBy\x12\x1d\n\x19RANK_UNITS_BY_UNSPECIFIED\x10\x00\x12\x17\n\x13RANK_UNITS_BY_RANGE\x10\x01\x12\x18\n\x14RANK_UNITS_BY_WEIGHT\x10\x02*J\n\x04Keep\x12\x14\n\x10KEEP_UNSPECIFIED\x10\x00\x12\x0c\n\x08KEEP_ALL\x10\x01\x12\x0f\n\x0bKEEP_SAMPLE\x10\x02\x12\r\n\tKEEP_NONE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(
-    DESCRIPTOR, "unitscope.v1.analysis_spec_pb2", _globals
-)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'unitscope.v1.analysis_spec_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_ACCEPT"]._serialized_start = 1049
-    _globals["_ACCEPT"]._serialized_end = 1115
-    _globals["_RANKUNITSBY"]._serialized_start = 1117
-    _globals["_RANKUNITSBY"]._serialized_end = 1212
-    _globals["_KEEP"]._serialized_start = 1214
-    _globals["_KEEP"]._serialized_end = 1288
-    _globals["_ANALYSISSPEC"]._serialized_start = 50
-    _globals["_ANALYSISSPEC"]._serialized_end = 160
-    _globals["_LINKSPEC"]._serialized_start = 163
-    _globals["_LINKSPEC"]._serialized_end = 565
-    _globals["_UNITSELECTION"]._serialized_start = 567
-    _globals["_UNITSELECTION"]._serialized_end = 683
-    _globals["_TRAVERSESPEC"]._serialized_start = 686
-    _globals["_TRAVERSESPEC"]._serialized_end = 1047
+  DESCRIPTOR._loaded_options = None
+  _globals['_ACCEPT']._serialized_start=1049
+  _globals['_ACCEPT']._serialized_end=1115
+  _globals['_RANKUNITSBY']._serialized_start=1117
+  _globals['_RANKUNITSBY']._serialized_end=1212
+  _globals['_KEEP']._serialized_start=1214
+  _globals['_KEEP']._serialized_end=1288
+  _globals['_ANALYSISSPEC']._serialized_start=50
+  _globals['_ANALYSISSPEC']._serialized_end=160
+  _globals['_LINKSPEC']._serialized_start=163
+  _globals['_LINKSPEC']._serialized_end=565
+  _globals['_UNITSELECTION']._serialized_start=567
+  _globals['_UNITSELECTION']._serialized_end=683
+  _globals['_TRAVERSESPEC']._serialized_start=686
+  _globals['_TRAVERSESPEC']._serialized_end=1047
 # @@protoc_insertion_point(module_scope)

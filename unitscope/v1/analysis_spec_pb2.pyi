@@ -25,7 +25,6 @@ class Keep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     KEEP_ALL: _ClassVar[Keep]
     KEEP_SAMPLE: _ClassVar[Keep]
     KEEP_NONE: _ClassVar[Keep]
-
 ACCEPT_UNSPECIFIED: Accept
 ACCEPT_CLASS: Accept
 ACCEPT_ANY: Accept
@@ -43,27 +42,10 @@ class AnalysisSpec(_message.Message):
     TRAVERSE_FIELD_NUMBER: _ClassVar[int]
     link: LinkSpec
     traverse: TraverseSpec
-    def __init__(
-        self,
-        link: _Optional[_Union[LinkSpec, _Mapping]] = ...,
-        traverse: _Optional[_Union[TraverseSpec, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, link: _Optional[_Union[LinkSpec, _Mapping]] = ..., traverse: _Optional[_Union[TraverseSpec, _Mapping]] = ...) -> None: ...
 
 class LinkSpec(_message.Message):
-    __slots__ = (
-        "classifier",
-        "generator",
-        "layer",
-        "classes",
-        "truncation",
-        "samples_per_class",
-        "heldout_per_class",
-        "penalties",
-        "folds",
-        "accept",
-        "attempts_per_sample",
-        "seed",
-    )
+    __slots__ = ("classifier", "generator", "layer", "classes", "truncation", "samples_per_class", "heldout_per_class", "penalties", "folds", "accept", "attempts_per_sample", "seed")
     CLASSIFIER_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
@@ -88,21 +70,7 @@ class LinkSpec(_message.Message):
     accept: Accept
     attempts_per_sample: int
     seed: int
-    def __init__(
-        self,
-        classifier: _Optional[str] = ...,
-        generator: _Optional[str] = ...,
-        layer: _Optional[str] = ...,
-        classes: _Optional[_Iterable[str]] = ...,
-        truncation: _Optional[float] = ...,
-        samples_per_class: _Optional[int] = ...,
-        heldout_per_class: _Optional[int] = ...,
-        penalties: _Optional[_Iterable[float]] = ...,
-        folds: _Optional[int] = ...,
-        accept: _Optional[_Union[Accept, str]] = ...,
-        attempts_per_sample: _Optional[int] = ...,
-        seed: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, classifier: _Optional[str] = ..., generator: _Optional[str] = ..., layer: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ..., truncation: _Optional[float] = ..., samples_per_class: _Optional[int] = ..., heldout_per_class: _Optional[int] = ..., penalties: _Optional[_Iterable[float]] = ..., folds: _Optional[int] = ..., accept: _Optional[_Union[Accept, str]] = ..., attempts_per_sample: _Optional[int] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class UnitSelection(_message.Message):
     __slots__ = ("indices", "top", "by", "for_class")
@@ -114,27 +82,10 @@ class UnitSelection(_message.Message):
     top: int
     by: RankUnitsBy
     for_class: str
-    def __init__(
-        self,
-        indices: _Optional[_Iterable[int]] = ...,
-        top: _Optional[int] = ...,
-        by: _Optional[_Union[RankUnitsBy, str]] = ...,
-        for_class: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, indices: _Optional[_Iterable[int]] = ..., top: _Optional[int] = ..., by: _Optional[_Union[RankUnitsBy, str]] = ..., for_class: _Optional[str] = ...) -> None: ...
 
 class TraverseSpec(_message.Message):
-    __slots__ = (
-        "linker",
-        "link",
-        "units",
-        "classes",
-        "seeds_per_class",
-        "steps",
-        "low_quantile",
-        "high_quantile",
-        "keep",
-        "seed",
-    )
+    __slots__ = ("linker", "link", "units", "classes", "seeds_per_class", "steps", "low_quantile", "high_quantile", "keep", "seed")
     LINKER_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
@@ -155,16 +106,4 @@ class TraverseSpec(_message.Message):
     high_quantile: float
     keep: Keep
     seed: int
-    def __init__(
-        self,
-        linker: _Optional[str] = ...,
-        link: _Optional[_Union[LinkSpec, _Mapping]] = ...,
-        units: _Optional[_Union[UnitSelection, _Mapping]] = ...,
-        classes: _Optional[_Iterable[str]] = ...,
-        seeds_per_class: _Optional[int] = ...,
-        steps: _Optional[int] = ...,
-        low_quantile: _Optional[float] = ...,
-        high_quantile: _Optional[float] = ...,
-        keep: _Optional[_Union[Keep, str]] = ...,
-        seed: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, linker: _Optional[str] = ..., link: _Optional[_Union[LinkSpec, _Mapping]] = ..., units: _Optional[_Union[UnitSelection, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., seeds_per_class: _Optional[int] = ..., steps: _Optional[int] = ..., low_quantile: _Optional[float] = ..., high_quantile: _Optional[float] = ..., keep: _Optional[_Union[Keep, str]] = ..., seed: _Optional[int] = ...) -> None: ...

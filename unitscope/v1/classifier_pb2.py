@@ -4,15 +4,18 @@
 # source: unitscope/v1/classifier.proto
 # Protobuf Python Version: 6.33.5
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 6, 33, 5, "", "unitscope/v1/classifier.proto"
+    _runtime_version.Domain.PUBLIC,
+    6,
+    33,
+    5,
+    '',
+    'unitscope/v1/classifier.proto'
 )
 # @@protoc_insertion_point(imports)
 
@@ -22,25 +25,21 @@ _sym_db = _symbol_database.Default()
 from unitscope.v1 import tensor_pb2 as unitscope_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x1dunitscope/v1/classifier.proto\x12\x0cunitscope.v1\x1a\x19unitscope/v1/tensor.proto"r\n\x16\x45xtractFeaturesRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12$\n\x06images\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\r\n\x05layer\x18\x03 \x01(\t\x12\x14\n\x0c\x66\x65\x61ture_maps\x18\x04 \x01(\x08"\xa9\x01\n\x17\x45xtractFeaturesResponse\x12&\n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12$\n\x06logits\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12*\n\x0c\x66\x65\x61ture_maps\x18\x03 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\x14\n\x0cmodel_digest\x18\x04 \x01(\t"[\n\x13\x45valuateHeadRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12&\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\r\n\x05layer\x18\x03 \x01(\t"R\n\x14\x45valuateHeadResponse\x12$\n\x06logits\x18\x01 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\x14\n\x0cmodel_digest\x18\x02 \x01(\t2\xca\x01\n\x11\x43lassifierService\x12^\n\x0f\x45xtractFeatures\x12$.unitscope.v1.ExtractFeaturesRequest\x1a%.unitscope.v1.ExtractFeaturesResponse\x12U\n\x0c\x45valuateHead\x12!.unitscope.v1.EvaluateHeadRequest\x1a".unitscope.v1.EvaluateHeadResponseb\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dunitscope/v1/classifier.proto\x12\x0cunitscope.v1\x1a\x19unitscope/v1/tensor.proto\"r\n\x16\x45xtractFeaturesRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12$\n\x06images\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\r\n\x05layer\x18\x03 \x01(\t\x12\x14\n\x0c\x66\x65\x61ture_maps\x18\x04 \x01(\x08\"\xa9\x01\n\x17\x45xtractFeaturesResponse\x12&\n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12$\n\x06logits\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12*\n\x0c\x66\x65\x61ture_maps\x18\x03 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\x14\n\x0cmodel_digest\x18\x04 \x01(\t\"[\n\x13\x45valuateHeadRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12&\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\r\n\x05layer\x18\x03 \x01(\t\"R\n\x14\x45valuateHeadResponse\x12$\n\x06logits\x18\x01 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\x14\n\x0cmodel_digest\x18\x02 \x01(\t2\xca\x01\n\x11\x43lassifierService\x12^\n\x0f\x45xtractFeatures\x12$.unitscope.v1.ExtractFeaturesRequest\x1a%.unitscope.v1.ExtractFeaturesResponse\x12U\n\x0c\x45valuateHead\x12!.unitscope.v1.EvaluateHeadRequest\x1a\".unitscope.v1.EvaluateHeadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(
-    DESCRIPTOR, "unitscope.v1.classifier_pb2", _globals
-)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'unitscope.v1.classifier_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_EXTRACTFEATURESREQUEST"]._serialized_start = 74
-    _globals["_EXTRACTFEATURESREQUEST"]._serialized_end = 188
-    _globals["_EXTRACTFEATURESRESPONSE"]._serialized_start = 191
-    _globals["_EXTRACTFEATURESRESPONSE"]._serialized_end = 360
-    _globals["_EVALUATEHEADREQUEST"]._serialized_start = 362
-    _globals["_EVALUATEHEADREQUEST"]._serialized_end = 453
-    _globals["_EVALUATEHEADRESPONSE"]._serialized_start = 455
-    _globals["_EVALUATEHEADRESPONSE"]._serialized_end = 537
-    _globals["_CLASSIFIERSERVICE"]._serialized_start = 540
-    _globals["_CLASSIFIERSERVICE"]._serialized_end = 742
+  DESCRIPTOR._loaded_options = None
+  _globals['_EXTRACTFEATURESREQUEST']._serialized_start=74
+  _globals['_EXTRACTFEATURESREQUEST']._serialized_end=188
+  _globals['_EXTRACTFEATURESRESPONSE']._serialized_start=191
+  _globals['_EXTRACTFEATURESRESPONSE']._serialized_end=360
+  _globals['_EVALUATEHEADREQUEST']._serialized_start=362
+  _globals['_EVALUATEHEADREQUEST']._serialized_end=453
+  _globals['_EVALUATEHEADRESPONSE']._serialized_start=455
+  _globals['_EVALUATEHEADRESPONSE']._serialized_end=537
+  _globals['_CLASSIFIERSERVICE']._serialized_start=540
+  _globals['_CLASSIFIERSERVICE']._serialized_end=742
 # @@protoc_insertion_point(module_scope)

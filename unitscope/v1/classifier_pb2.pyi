@@ -16,13 +16,7 @@ class ExtractFeaturesRequest(_message.Message):
     images: _tensor_pb2.Tensor
     layer: str
     feature_maps: bool
-    def __init__(
-        self,
-        model: _Optional[str] = ...,
-        images: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...,
-        layer: _Optional[str] = ...,
-        feature_maps: _Optional[bool] = ...,
-    ) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., layer: _Optional[str] = ..., feature_maps: _Optional[bool] = ...) -> None: ...
 
 class ExtractFeaturesResponse(_message.Message):
     __slots__ = ("features", "logits", "feature_maps", "model_digest")
@@ -34,13 +28,7 @@ class ExtractFeaturesResponse(_message.Message):
     logits: _tensor_pb2.Tensor
     feature_maps: _tensor_pb2.Tensor
     model_digest: str
-    def __init__(
-        self,
-        features: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...,
-        logits: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...,
-        feature_maps: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...,
-        model_digest: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, features: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., logits: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., feature_maps: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., model_digest: _Optional[str] = ...) -> None: ...
 
 class EvaluateHeadRequest(_message.Message):
     __slots__ = ("model", "features", "layer")
@@ -50,12 +38,7 @@ class EvaluateHeadRequest(_message.Message):
     model: str
     features: _tensor_pb2.Tensor
     layer: str
-    def __init__(
-        self,
-        model: _Optional[str] = ...,
-        features: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...,
-        layer: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., features: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., layer: _Optional[str] = ...) -> None: ...
 
 class EvaluateHeadResponse(_message.Message):
     __slots__ = ("logits", "model_digest")
@@ -63,8 +46,4 @@ class EvaluateHeadResponse(_message.Message):
     MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
     logits: _tensor_pb2.Tensor
     model_digest: str
-    def __init__(
-        self,
-        logits: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...,
-        model_digest: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, logits: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., model_digest: _Optional[str] = ...) -> None: ...

@@ -4,44 +4,47 @@
 # source: unitscope/v1/info.proto
 # Protobuf Python Version: 6.33.5
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 6, 33, 5, "", "unitscope/v1/info.proto"
+    _runtime_version.Domain.PUBLIC,
+    6,
+    33,
+    5,
+    '',
+    'unitscope/v1/info.proto'
 )
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x17unitscope/v1/info.proto\x12\x0cunitscope.v1"\x10\n\x0eGetInfoRequest"\xb3\x02\n\x0fGetInfoResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\'\n\x06models\x18\x03 \x03(\x0b\x32\x17.unitscope.v1.ModelInfo\x12\x39\n\x06limits\x18\x04 \x03(\x0b\x32).unitscope.v1.GetInfoResponse.LimitsEntry\x12;\n\x07runtime\x18\x05 \x03(\x0b\x32*.unitscope.v1.GetInfoResponse.RuntimeEntry\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a.\n\x0cRuntimeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01"7\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t2U\n\x0bInfoService\x12\x46\n\x07GetInfo\x12\x1c.unitscope.v1.GetInfoRequest\x1a\x1d.unitscope.v1.GetInfoResponseb\x06proto3'
-)
+
+
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17unitscope/v1/info.proto\x12\x0cunitscope.v1\"\x10\n\x0eGetInfoRequest\"\xb3\x02\n\x0fGetInfoResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\'\n\x06models\x18\x03 \x03(\x0b\x32\x17.unitscope.v1.ModelInfo\x12\x39\n\x06limits\x18\x04 \x03(\x0b\x32).unitscope.v1.GetInfoResponse.LimitsEntry\x12;\n\x07runtime\x18\x05 \x03(\x0b\x32*.unitscope.v1.GetInfoResponse.RuntimeEntry\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a.\n\x0cRuntimeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"7\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t2U\n\x0bInfoService\x12\x46\n\x07GetInfo\x12\x1c.unitscope.v1.GetInfoRequest\x1a\x1d.unitscope.v1.GetInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "unitscope.v1.info_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'unitscope.v1.info_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_GETINFORESPONSE_LIMITSENTRY"]._loaded_options = None
-    _globals["_GETINFORESPONSE_LIMITSENTRY"]._serialized_options = b"8\001"
-    _globals["_GETINFORESPONSE_RUNTIMEENTRY"]._loaded_options = None
-    _globals["_GETINFORESPONSE_RUNTIMEENTRY"]._serialized_options = b"8\001"
-    _globals["_GETINFOREQUEST"]._serialized_start = 41
-    _globals["_GETINFOREQUEST"]._serialized_end = 57
-    _globals["_GETINFORESPONSE"]._serialized_start = 60
-    _globals["_GETINFORESPONSE"]._serialized_end = 367
-    _globals["_GETINFORESPONSE_LIMITSENTRY"]._serialized_start = 274
-    _globals["_GETINFORESPONSE_LIMITSENTRY"]._serialized_end = 319
-    _globals["_GETINFORESPONSE_RUNTIMEENTRY"]._serialized_start = 321
-    _globals["_GETINFORESPONSE_RUNTIMEENTRY"]._serialized_end = 367
-    _globals["_MODELINFO"]._serialized_start = 369
-    _globals["_MODELINFO"]._serialized_end = 424
-    _globals["_INFOSERVICE"]._serialized_start = 426
-    _globals["_INFOSERVICE"]._serialized_end = 511
+  DESCRIPTOR._loaded_options = None
+  _globals['_GETINFORESPONSE_LIMITSENTRY']._loaded_options = None
+  _globals['_GETINFORESPONSE_LIMITSENTRY']._serialized_options = b'8\001'
+  _globals['_GETINFORESPONSE_RUNTIMEENTRY']._loaded_options = None
+  _globals['_GETINFORESPONSE_RUNTIMEENTRY']._serialized_options = b'8\001'
+  _globals['_GETINFOREQUEST']._serialized_start=41
+  _globals['_GETINFOREQUEST']._serialized_end=57
+  _globals['_GETINFORESPONSE']._serialized_start=60
+  _globals['_GETINFORESPONSE']._serialized_end=367
+  _globals['_GETINFORESPONSE_LIMITSENTRY']._serialized_start=274
+  _globals['_GETINFORESPONSE_LIMITSENTRY']._serialized_end=319
+  _globals['_GETINFORESPONSE_RUNTIMEENTRY']._serialized_start=321
+  _globals['_GETINFORESPONSE_RUNTIMEENTRY']._serialized_end=367
+  _globals['_MODELINFO']._serialized_start=369
+  _globals['_MODELINFO']._serialized_end=424
+  _globals['_INFOSERVICE']._serialized_start=426
+  _globals['_INFOSERVICE']._serialized_end=511
 # @@protoc_insertion_point(module_scope)

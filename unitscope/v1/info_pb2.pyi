@@ -18,20 +18,14 @@ class GetInfoResponse(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: int
-        def __init__(
-            self, key: _Optional[str] = ..., value: _Optional[int] = ...
-        ) -> None: ...
-
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     class RuntimeEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: str
-        def __init__(
-            self, key: _Optional[str] = ..., value: _Optional[str] = ...
-        ) -> None: ...
-
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
@@ -42,14 +36,7 @@ class GetInfoResponse(_message.Message):
     models: _containers.RepeatedCompositeFieldContainer[ModelInfo]
     limits: _containers.ScalarMap[str, int]
     runtime: _containers.ScalarMap[str, str]
-    def __init__(
-        self,
-        service: _Optional[str] = ...,
-        version: _Optional[str] = ...,
-        models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ...,
-        limits: _Optional[_Mapping[str, int]] = ...,
-        runtime: _Optional[_Mapping[str, str]] = ...,
-    ) -> None: ...
+    def __init__(self, service: _Optional[str] = ..., version: _Optional[str] = ..., models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., limits: _Optional[_Mapping[str, int]] = ..., runtime: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class ModelInfo(_message.Message):
     __slots__ = ("name", "digest", "kind")
@@ -59,9 +46,4 @@ class ModelInfo(_message.Message):
     name: str
     digest: str
     kind: str
-    def __init__(
-        self,
-        name: _Optional[str] = ...,
-        digest: _Optional[str] = ...,
-        kind: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ..., kind: _Optional[str] = ...) -> None: ...

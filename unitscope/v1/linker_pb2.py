@@ -4,15 +4,18 @@
 # source: unitscope/v1/linker.proto
 # Protobuf Python Version: 6.33.5
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 6, 33, 5, "", "unitscope/v1/linker.proto"
+    _runtime_version.Domain.PUBLIC,
+    6,
+    33,
+    5,
+    '',
+    'unitscope/v1/linker.proto'
 )
 # @@protoc_insertion_point(imports)
 
@@ -22,39 +25,37 @@ _sym_db = _symbol_database.Default()
 from unitscope.v1 import tensor_pb2 as unitscope_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x19unitscope/v1/linker.proto\x12\x0cunitscope.v1\x1a\x19unitscope/v1/tensor.proto"\x8b\x01\n\x11\x41\x63\x63umulateRequest\x12\x13\n\x0b\x64\x65stination\x18\x01 \x01(\t\x12(\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x17.unitscope.v1.PairBatchH\x00\x12.\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x1d.unitscope.v1.ObjectReferenceH\x00\x42\x07\n\x05pairs"\xa5\x01\n\tPairBatch\x12&\n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12%\n\x07latents\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12%\n\x07\x63lasses\x18\x03 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12"\n\x04rows\x18\x04 \x01(\x0b\x32\x14.unitscope.v1.Tensor"V\n\x12\x41\x63\x63umulateResponse\x12\x31\n\nstatistics\x18\x01 \x01(\x0b\x32\x1d.unitscope.v1.ObjectReference\x12\r\n\x05pairs\x18\x02 \x01(\x03"d\n\x0cSolveRequest\x12,\n\x05\x66olds\x18\x01 \x03(\x0b\x32\x1d.unitscope.v1.ObjectReference\x12\x11\n\tpenalties\x18\x02 \x03(\x01\x12\x13\n\x0b\x64\x65stination\x18\x03 \x01(\t"\x81\x01\n\rSolveResponse\x12/\n\x08solution\x18\x01 \x01(\x0b\x32\x1d.unitscope.v1.ObjectReference\x12\x0f\n\x07penalty\x18\x02 \x01(\x01\x12\x1f\n\x17\x63ross_validation_errors\x18\x03 \x03(\x01\x12\r\n\x05pairs\x18\x04 \x01(\x03"\x92\x01\n\x0f\x45valuateRequest\x12/\n\x08solution\x18\x01 \x01(\x0b\x32\x1d.unitscope.v1.ObjectReference\x12-\n\x06\x63hunks\x18\x02 \x03(\x0b\x32\x1d.unitscope.v1.ObjectReference\x12\x11\n\tresamples\x18\x03 \x01(\x05\x12\x0c\n\x04seed\x18\x04 \x01(\x03":\n\x10\x45valuateResponse\x12&\n\x04rows\x18\x01 \x03(\x0b\x32\x18.unitscope.v1.QualityRow"w\n\nQualityRow\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\x01\x12\r\n\x05lower\x18\x05 \x01(\x01\x12\r\n\x05upper\x18\x06 \x01(\x01\x12\r\n\x05pairs\x18\x07 \x01(\x03"\xbc\x01\n\x0c\x41pplyRequest\x12\x31\n\x08solution\x18\x01 \x01(\x0b\x32\x1d.unitscope.v1.ObjectReferenceH\x00\x12\x10\n\x06linker\x18\x02 \x01(\tH\x00\x12&\n\x08\x66\x65\x61tures\x18\x03 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\x0e\n\x06method\x18\x04 \x01(\t\x12%\n\x07\x63lasses\x18\x05 \x01(\x0b\x32\x14.unitscope.v1.TensorB\x08\n\x06source"_\n\rApplyResponse\x12%\n\x07latents\x18\x01 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\'\n\tdistances\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor"S\n\x12StoreLinkerRequest\x12/\n\x08solution\x18\x01 \x01(\x0b\x32\x1d.unitscope.v1.ObjectReference\x12\x0c\n\x04\x63\x61rd\x18\x02 \x01(\t"7\n\x13StoreLinkerResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61rd_key\x18\x02 \x01(\t2\x85\x03\n\rLinkerService\x12Q\n\nAccumulate\x12\x1f.unitscope.v1.AccumulateRequest\x1a .unitscope.v1.AccumulateResponse(\x01\x12@\n\x05Solve\x12\x1a.unitscope.v1.SolveRequest\x1a\x1b.unitscope.v1.SolveResponse\x12I\n\x08\x45valuate\x12\x1d.unitscope.v1.EvaluateRequest\x1a\x1e.unitscope.v1.EvaluateResponse\x12@\n\x05\x41pply\x12\x1a.unitscope.v1.ApplyRequest\x1a\x1b.unitscope.v1.ApplyResponse\x12R\n\x0bStoreLinker\x12 .unitscope.v1.StoreLinkerRequest\x1a!.unitscope.v1.StoreLinkerResponseb\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19unitscope/v1/linker.proto\x12\x0cunitscope.v1\x1a\x19unitscope/v1/tensor.proto\"\x8b\x01\n\x11\x41\x63\x63umulateRequest\x12\x13\n\x0b\x64\x65stination\x18\x01 \x01(\t\x12(\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x17.unitscope.v1.PairBatchH\x00\x12.\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x1d.unitscope.v1.ObjectReferenceH\x00\x42\x07\n\x05pairs\"\xa5\x01\n\tPairBatch\x12&\n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12%\n\x07latents\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12%\n\x07\x63lasses\x18\x03 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\"\n\x04rows\x18\x04 \x01(\x0b\x32\x14.unitscope.v1.Tensor\"V\n\x12\x41\x63\x63umulateResponse\x12\x31\n\nstatistics\x18\x01 \x01(\x0b\x32\x1d.unitscope.v1.ObjectReference\x12\r\n\x05pairs\x18\x02 \x01(\x03\"d\n\x0cSolveRequest\x12,\n\x05\x66olds\x18\x01 \x03(\x0b\x32\x1d.unitscope.v1.ObjectReference\x12\x11\n\tpenalties\x18\x02 \x03(\x01\x12\x13\n\x0b\x64\x65stination\x18\x03 \x01(\t\"\x81\x01\n\rSolveResponse\x12/\n\x08solution\x18\x01 \x01(\x0b\x32\x1d.unitscope.v1.ObjectReference\x12\x0f\n\x07penalty\x18\x02 \x01(\x01\x12\x1f\n\x17\x63ross_validation_errors\x18\x03 \x03(\x01\x12\r\n\x05pairs\x18\x04 \x01(\x03\"\x92\x01\n\x0f\x45valuateRequest\x12/\n\x08solution\x18\x01 \x01(\x0b\x32\x1d.unitscope.v1.ObjectReference\x12-\n\x06\x63hunks\x18\x02 \x03(\x0b\x32\x1d.unitscope.v1.ObjectReference\x12\x11\n\tresamples\x18\x03 \x01(\x05\x12\x0c\n\x04seed\x18\x04 \x01(\x03\":\n\x10\x45valuateResponse\x12&\n\x04rows\x18\x01 \x03(\x0b\x32\x18.unitscope.v1.QualityRow\"w\n\nQualityRow\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\x01\x12\r\n\x05lower\x18\x05 \x01(\x01\x12\r\n\x05upper\x18\x06 \x01(\x01\x12\r\n\x05pairs\x18\x07 \x01(\x03\"\xbc\x01\n\x0c\x41pplyRequest\x12\x31\n\x08solution\x18\x01 \x01(\x0b\x32\x1d.unitscope.v1.ObjectReferenceH\x00\x12\x10\n\x06linker\x18\x02 \x01(\tH\x00\x12&\n\x08\x66\x65\x61tures\x18\x03 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\x0e\n\x06method\x18\x04 \x01(\t\x12%\n\x07\x63lasses\x18\x05 \x01(\x0b\x32\x14.unitscope.v1.TensorB\x08\n\x06source\"_\n\rApplyResponse\x12%\n\x07latents\x18\x01 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\'\n\tdistances\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\"S\n\x12StoreLinkerRequest\x12/\n\x08solution\x18\x01 \x01(\x0b\x32\x1d.unitscope.v1.ObjectReference\x12\x0c\n\x04\x63\x61rd\x18\x02 \x01(\t\"7\n\x13StoreLinkerResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61rd_key\x18\x02 \x01(\t2\x85\x03\n\rLinkerService\x12Q\n\nAccumulate\x12\x1f.unitscope.v1.AccumulateRequest\x1a .unitscope.v1.AccumulateResponse(\x01\x12@\n\x05Solve\x12\x1a.unitscope.v1.SolveRequest\x1a\x1b.unitscope.v1.SolveResponse\x12I\n\x08\x45valuate\x12\x1d.unitscope.v1.EvaluateRequest\x1a\x1e.unitscope.v1.EvaluateResponse\x12@\n\x05\x41pply\x12\x1a.unitscope.v1.ApplyRequest\x1a\x1b.unitscope.v1.ApplyResponse\x12R\n\x0bStoreLinker\x12 .unitscope.v1.StoreLinkerRequest\x1a!.unitscope.v1.StoreLinkerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "unitscope.v1.linker_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'unitscope.v1.linker_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_ACCUMULATEREQUEST"]._serialized_start = 71
-    _globals["_ACCUMULATEREQUEST"]._serialized_end = 210
-    _globals["_PAIRBATCH"]._serialized_start = 213
-    _globals["_PAIRBATCH"]._serialized_end = 378
-    _globals["_ACCUMULATERESPONSE"]._serialized_start = 380
-    _globals["_ACCUMULATERESPONSE"]._serialized_end = 466
-    _globals["_SOLVEREQUEST"]._serialized_start = 468
-    _globals["_SOLVEREQUEST"]._serialized_end = 568
-    _globals["_SOLVERESPONSE"]._serialized_start = 571
-    _globals["_SOLVERESPONSE"]._serialized_end = 700
-    _globals["_EVALUATEREQUEST"]._serialized_start = 703
-    _globals["_EVALUATEREQUEST"]._serialized_end = 849
-    _globals["_EVALUATERESPONSE"]._serialized_start = 851
-    _globals["_EVALUATERESPONSE"]._serialized_end = 909
-    _globals["_QUALITYROW"]._serialized_start = 911
-    _globals["_QUALITYROW"]._serialized_end = 1030
-    _globals["_APPLYREQUEST"]._serialized_start = 1033
-    _globals["_APPLYREQUEST"]._serialized_end = 1221
-    _globals["_APPLYRESPONSE"]._serialized_start = 1223
-    _globals["_APPLYRESPONSE"]._serialized_end = 1318
-    _globals["_STORELINKERREQUEST"]._serialized_start = 1320
-    _globals["_STORELINKERREQUEST"]._serialized_end = 1403
-    _globals["_STORELINKERRESPONSE"]._serialized_start = 1405
-    _globals["_STORELINKERRESPONSE"]._serialized_end = 1460
-    _globals["_LINKERSERVICE"]._serialized_start = 1463
-    _globals["_LINKERSERVICE"]._serialized_end = 1852
+  DESCRIPTOR._loaded_options = None
+  _globals['_ACCUMULATEREQUEST']._serialized_start=71
+  _globals['_ACCUMULATEREQUEST']._serialized_end=210
+  _globals['_PAIRBATCH']._serialized_start=213
+  _globals['_PAIRBATCH']._serialized_end=378
+  _globals['_ACCUMULATERESPONSE']._serialized_start=380
+  _globals['_ACCUMULATERESPONSE']._serialized_end=466
+  _globals['_SOLVEREQUEST']._serialized_start=468
+  _globals['_SOLVEREQUEST']._serialized_end=568
+  _globals['_SOLVERESPONSE']._serialized_start=571
+  _globals['_SOLVERESPONSE']._serialized_end=700
+  _globals['_EVALUATEREQUEST']._serialized_start=703
+  _globals['_EVALUATEREQUEST']._serialized_end=849
+  _globals['_EVALUATERESPONSE']._serialized_start=851
+  _globals['_EVALUATERESPONSE']._serialized_end=909
+  _globals['_QUALITYROW']._serialized_start=911
+  _globals['_QUALITYROW']._serialized_end=1030
+  _globals['_APPLYREQUEST']._serialized_start=1033
+  _globals['_APPLYREQUEST']._serialized_end=1221
+  _globals['_APPLYRESPONSE']._serialized_start=1223
+  _globals['_APPLYRESPONSE']._serialized_end=1318
+  _globals['_STORELINKERREQUEST']._serialized_start=1320
+  _globals['_STORELINKERREQUEST']._serialized_end=1403
+  _globals['_STORELINKERRESPONSE']._serialized_start=1405
+  _globals['_STORELINKERRESPONSE']._serialized_end=1460
+  _globals['_LINKERSERVICE']._serialized_start=1463
+  _globals['_LINKERSERVICE']._serialized_end=1852
 # @@protoc_insertion_point(module_scope)

@@ -15,12 +15,7 @@ class AccumulateRequest(_message.Message):
     destination: str
     batch: PairBatch
     chunk: _tensor_pb2.ObjectReference
-    def __init__(
-        self,
-        destination: _Optional[str] = ...,
-        batch: _Optional[_Union[PairBatch, _Mapping]] = ...,
-        chunk: _Optional[_Union[_tensor_pb2.ObjectReference, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, destination: _Optional[str] = ..., batch: _Optional[_Union[PairBatch, _Mapping]] = ..., chunk: _Optional[_Union[_tensor_pb2.ObjectReference, _Mapping]] = ...) -> None: ...
 
 class PairBatch(_message.Message):
     __slots__ = ("features", "latents", "classes", "rows")
@@ -32,13 +27,7 @@ class PairBatch(_message.Message):
     latents: _tensor_pb2.Tensor
     classes: _tensor_pb2.Tensor
     rows: _tensor_pb2.Tensor
-    def __init__(
-        self,
-        features: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...,
-        latents: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...,
-        classes: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...,
-        rows: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, features: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., latents: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., classes: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., rows: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...) -> None: ...
 
 class AccumulateResponse(_message.Message):
     __slots__ = ("statistics", "pairs")
@@ -46,11 +35,7 @@ class AccumulateResponse(_message.Message):
     PAIRS_FIELD_NUMBER: _ClassVar[int]
     statistics: _tensor_pb2.ObjectReference
     pairs: int
-    def __init__(
-        self,
-        statistics: _Optional[_Union[_tensor_pb2.ObjectReference, _Mapping]] = ...,
-        pairs: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, statistics: _Optional[_Union[_tensor_pb2.ObjectReference, _Mapping]] = ..., pairs: _Optional[int] = ...) -> None: ...
 
 class SolveRequest(_message.Message):
     __slots__ = ("folds", "penalties", "destination")
@@ -60,14 +45,7 @@ class SolveRequest(_message.Message):
     folds: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.ObjectReference]
     penalties: _containers.RepeatedScalarFieldContainer[float]
     destination: str
-    def __init__(
-        self,
-        folds: _Optional[
-            _Iterable[_Union[_tensor_pb2.ObjectReference, _Mapping]]
-        ] = ...,
-        penalties: _Optional[_Iterable[float]] = ...,
-        destination: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, folds: _Optional[_Iterable[_Union[_tensor_pb2.ObjectReference, _Mapping]]] = ..., penalties: _Optional[_Iterable[float]] = ..., destination: _Optional[str] = ...) -> None: ...
 
 class SolveResponse(_message.Message):
     __slots__ = ("solution", "penalty", "cross_validation_errors", "pairs")
@@ -79,13 +57,7 @@ class SolveResponse(_message.Message):
     penalty: float
     cross_validation_errors: _containers.RepeatedScalarFieldContainer[float]
     pairs: int
-    def __init__(
-        self,
-        solution: _Optional[_Union[_tensor_pb2.ObjectReference, _Mapping]] = ...,
-        penalty: _Optional[float] = ...,
-        cross_validation_errors: _Optional[_Iterable[float]] = ...,
-        pairs: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, solution: _Optional[_Union[_tensor_pb2.ObjectReference, _Mapping]] = ..., penalty: _Optional[float] = ..., cross_validation_errors: _Optional[_Iterable[float]] = ..., pairs: _Optional[int] = ...) -> None: ...
 
 class EvaluateRequest(_message.Message):
     __slots__ = ("solution", "chunks", "resamples", "seed")
@@ -97,23 +69,13 @@ class EvaluateRequest(_message.Message):
     chunks: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.ObjectReference]
     resamples: int
     seed: int
-    def __init__(
-        self,
-        solution: _Optional[_Union[_tensor_pb2.ObjectReference, _Mapping]] = ...,
-        chunks: _Optional[
-            _Iterable[_Union[_tensor_pb2.ObjectReference, _Mapping]]
-        ] = ...,
-        resamples: _Optional[int] = ...,
-        seed: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, solution: _Optional[_Union[_tensor_pb2.ObjectReference, _Mapping]] = ..., chunks: _Optional[_Iterable[_Union[_tensor_pb2.ObjectReference, _Mapping]]] = ..., resamples: _Optional[int] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class EvaluateResponse(_message.Message):
     __slots__ = ("rows",)
     ROWS_FIELD_NUMBER: _ClassVar[int]
     rows: _containers.RepeatedCompositeFieldContainer[QualityRow]
-    def __init__(
-        self, rows: _Optional[_Iterable[_Union[QualityRow, _Mapping]]] = ...
-    ) -> None: ...
+    def __init__(self, rows: _Optional[_Iterable[_Union[QualityRow, _Mapping]]] = ...) -> None: ...
 
 class QualityRow(_message.Message):
     __slots__ = ("metric", "scope", "method", "value", "lower", "upper", "pairs")
@@ -131,16 +93,7 @@ class QualityRow(_message.Message):
     lower: float
     upper: float
     pairs: int
-    def __init__(
-        self,
-        metric: _Optional[str] = ...,
-        scope: _Optional[str] = ...,
-        method: _Optional[str] = ...,
-        value: _Optional[float] = ...,
-        lower: _Optional[float] = ...,
-        upper: _Optional[float] = ...,
-        pairs: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, metric: _Optional[str] = ..., scope: _Optional[str] = ..., method: _Optional[str] = ..., value: _Optional[float] = ..., lower: _Optional[float] = ..., upper: _Optional[float] = ..., pairs: _Optional[int] = ...) -> None: ...
 
 class ApplyRequest(_message.Message):
     __slots__ = ("solution", "linker", "features", "method", "classes")
@@ -154,14 +107,7 @@ class ApplyRequest(_message.Message):
     features: _tensor_pb2.Tensor
     method: str
     classes: _tensor_pb2.Tensor
-    def __init__(
-        self,
-        solution: _Optional[_Union[_tensor_pb2.ObjectReference, _Mapping]] = ...,
-        linker: _Optional[str] = ...,
-        features: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...,
-        method: _Optional[str] = ...,
-        classes: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, solution: _Optional[_Union[_tensor_pb2.ObjectReference, _Mapping]] = ..., linker: _Optional[str] = ..., features: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., method: _Optional[str] = ..., classes: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...) -> None: ...
 
 class ApplyResponse(_message.Message):
     __slots__ = ("latents", "distances")
@@ -169,11 +115,7 @@ class ApplyResponse(_message.Message):
     DISTANCES_FIELD_NUMBER: _ClassVar[int]
     latents: _tensor_pb2.Tensor
     distances: _tensor_pb2.Tensor
-    def __init__(
-        self,
-        latents: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...,
-        distances: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, latents: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., distances: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...) -> None: ...
 
 class StoreLinkerRequest(_message.Message):
     __slots__ = ("solution", "card")
@@ -181,11 +123,7 @@ class StoreLinkerRequest(_message.Message):
     CARD_FIELD_NUMBER: _ClassVar[int]
     solution: _tensor_pb2.ObjectReference
     card: str
-    def __init__(
-        self,
-        solution: _Optional[_Union[_tensor_pb2.ObjectReference, _Mapping]] = ...,
-        card: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, solution: _Optional[_Union[_tensor_pb2.ObjectReference, _Mapping]] = ..., card: _Optional[str] = ...) -> None: ...
 
 class StoreLinkerResponse(_message.Message):
     __slots__ = ("digest", "card_key")
@@ -193,6 +131,4 @@ class StoreLinkerResponse(_message.Message):
     CARD_KEY_FIELD_NUMBER: _ClassVar[int]
     digest: str
     card_key: str
-    def __init__(
-        self, digest: _Optional[str] = ..., card_key: _Optional[str] = ...
-    ) -> None: ...
+    def __init__(self, digest: _Optional[str] = ..., card_key: _Optional[str] = ...) -> None: ...

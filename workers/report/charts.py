@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.report.data import Row, Traversal
-from workers.report.words import METRICS, feature, label, method_label, metric_key, number
+from workers.report.words import METRICS, OVERALL, feature, label, method_label, metric_key, number
 
 NAMED_CURVES = 5
 MAX_THIN_LINES = 40
@@ -109,7 +109,7 @@ def logit_plot(traversals: Sequence[Traversal], classes: Sequence[str], stronges
         classes: Names, in the order of the logits.
         strongest: The class that is drawn strong.
     """
-    width, height, left, right, top, bottom = 460, 232, 44, 112, 14, 34
+    width, height, left, right, top, bottom = 372, 230, 34, 116, 14, 36
     x = np.asarray(traversals[0].commanded, float)
     changes = np.stack([np.asarray(t.logits, float) - np.asarray(t.logits[0]) for t in traversals])
     mean = changes.mean(axis=0)
@@ -149,7 +149,7 @@ def logit_plot(traversals: Sequence[Traversal], classes: Sequence[str], stronges
 
 def follow_plot(traversals: Sequence[Traversal]) -> Plot:
     """The unit's value when the pictures are read again, over the commanded one; and the diagonal."""
-    width, height, left, right, top, bottom = 232, 232, 38, 14, 14, 34
+    width, height, left, right, top, bottom = 182, 230, 30, 10, 14, 36
     x = np.asarray(traversals[0].commanded, float)
     read = np.stack([np.asarray(t.reencoded, float) for t in traversals])
     low, high = _padded(float(min(read.min(), x.min())), float(max(read.max(), x.max())))
@@ -182,7 +182,7 @@ def interval_plots(rows: Sequence[Row]) -> list[IntervalPlot]:
         rows: Rows of the table ``quality``.
     """
     plots = []
-    overall = [r for r in rows if r["scope"] in ("overall", "all")]
+    overall = [r for r in rows if r["scope"] in OVERALL]
     for key, (title, meaning) in METRICS.items():
         mine = [r for r in overall if metric_key(r["metric"]) == key]
         methods = [r for r in mine if " - " not in r["method"]]
@@ -192,9 +192,7 @@ def interval_plots(rows: Sequence[Row]) -> list[IntervalPlot]:
     return plots
 
 
-def _interval_plot(
-    title: str, meaning: str, methods: Sequence[Row], gains: Sequence[Row]
-) -> IntervalPlot:
+def _interval_plot(title: str, meaning: str, methods: Sequence[Row], gains: Sequence[Row]) -> IntervalPlot:
     width, left, right, step, top = 360, 142, 92, 25, 12
     low, high = _domain(methods)
     to_x = _scale(low, high, left, width - right)
@@ -219,7 +217,7 @@ def _interval_plot(
         gains=tuple(
             _interval_row(
                 r,
-                "over " + method_label(r["method"].split(" - ")[-1]).lower(),
+                method_label(r["method"].split(" - ")[-1]),
                 gain_top + step * (k + 0.5),
                 gain_x,
                 gain=True,
@@ -233,9 +231,7 @@ def _interval_plot(
     )
 
 
-def _interval_row(
-    row: Row, text: str, y: float, to_x: _Scale, *, gain: bool = False
-) -> IntervalRow:
+def _interval_row(row: Row, text: str, y: float, to_x: _Scale, *, gain: bool = False) -> IntervalRow:
     low, high = row["lower"], row["upper"]
     known = low is not None and high is not None and math.isfinite(low) and math.isfinite(high)
     strong = bool(known and low > 0) if gain else row["method"] == "linker"

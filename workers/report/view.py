@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +22,15 @@ from workers.report.charts import (
 )
 from workers.report.data import ReportData, Row, Traversal
 from workers.report.words import (
+    OVERALL,
     TRUST_PARTS,
     TrustLevel,
     caution,
     feature,
+    finite,
     headline,
     label,
+    metric_key,
     number,
     percent,
     summary,
@@ -68,6 +70,7 @@ class FilmRow:
     change: str
     flips: bool
     description: str
+    visible: float
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ class View:
     summary: str
     figures: tuple[Figure, ...]
     cards: tuple[Card, ...]
+    hero: tuple[Card, FilmRow] | None
     gallery_classes: tuple[str, ...]
     plots: tuple[IntervalPlot, ...]
     pair_figures: tuple[Row, ...]
@@ -145,8 +149,7 @@ def wanted_pictures(
 ) -> list[tuple[str, NDArray[np.uint8] | Sequence[NDArray[np.uint8]]]]:
     """Pictures by importance: what survives the link, then one strip a unit, two a unit, and so on."""
     wanted: list[tuple[str, NDArray[np.uint8] | Sequence[NDArray[np.uint8]]]] = [
-        (f"s{k}", (s.own, s.linked, s.class_mean))
-        for k, s in enumerate(report.survivors[:MAX_SURVIVORS])
+        (f"s{k}", (s.own, s.linked, s.class_mean)) for k, s in enumerate(report.survivors[:MAX_SURVIVORS])
     ]
     units = [strips for _, _, strips in _gallery(report)]
     for place in range(max((len(strips) for strips in units), default=0)):
@@ -167,12 +170,10 @@ def make(report: ReportData, pictures: Mapping[str, str], left_out: int) -> View
         left_out: How many of the wanted pictures did not fit into the file.
     """
     cards = tuple(
-        _card(report, row, traversals, strips, pictures)
-        for row, traversals, strips in _gallery(report)
+        _card(report, row, traversals, strips, pictures) for row, traversals, strips in _gallery(report)
     )
     classes = {row.class_name for card in cards for row in card.rows}
-    scope_order = {"overall": 0, "all": 0}
-    quality = sorted(report.quality, key=lambda r: scope_order.get(r["scope"], 1))
+    quality = sorted(report.quality, key=lambda r: r["scope"] not in OVERALL)
     units = sorted(report.units, key=lambda r: r["rank"])
     acceptance = sorted(report.linker.acceptance.items()) if report.linker else []
     return View(
@@ -180,11 +181,14 @@ def make(report: ReportData, pictures: Mapping[str, str], left_out: int) -> View
         summary=summary(report),
         figures=tuple(_figures(report)),
         cards=cards,
+        hero=max(
+            ((card, card.rows[0]) for card in cards if card.rows),
+            key=lambda pair: pair[1].visible,
+            default=None,
+        ),
         gallery_classes=tuple(name for name in report.classes if name in classes),
         plots=tuple(interval_plots(report.quality)),
-        pair_figures=tuple(
-            r for r in quality if r["method"] == "pairs" and r["scope"] in scope_order
-        ),
+        pair_figures=tuple(r for r in quality if r["method"] == "pairs" and r["scope"] in OVERALL),
         quality=tuple(quality[:MAX_TABLE_ROWS]),
         units=tuple(units[:MAX_TABLE_ROWS]),
         triples=tuple(
@@ -208,9 +212,7 @@ def _gallery(report: ReportData) -> Iterator[tuple[Row, list[Traversal], list[Tr
     for traversal in report.traversals:
         by_unit[traversal.unit].append(traversal)
     for row in sorted(report.units, key=lambda r: r["rank"])[:MAX_CARDS]:
-        moved = sorted(
-            by_unit[row["unit"]], key=lambda t: (-_movement(t, report, row), t.class_name, t.seed)
-        )
+        moved = sorted(by_unit[row["unit"]], key=lambda t: (-_movement(t, report, row), t.class_name, t.seed))
         kept = [t for t in moved if t.frames is not None]
         yield row, moved, kept[:MAX_STRIPS_PER_CARD]
 
@@ -291,13 +293,22 @@ def _film(traversal: Traversal, row: Row, classes: list[str], source: str) -> Fi
         flips=len(runs) > 1,
         description=f"Unit {traversal.unit} from {feature(values[0])} to {feature(values[-1])} in a "
         f"picture made for {label(traversal.class_name)}, seed {traversal.seed}; read as {path}",
+        visible=_visible(traversal),
     )
+
+
+def _visible(traversal: Traversal) -> float:
+    """Mean absolute difference between the first and the last picture, in grey levels."""
+    if traversal.frames is None:
+        return 0.0
+    first, last = (traversal.frames[k].astype(np.float32) for k in (0, -1))
+    return float(np.abs(last - first).mean())
 
 
 def _figures(report: ReportData) -> Iterator[Figure]:
     if report.units:
         flips = [float(r["flips"]) for r in report.units]
-        trust = [float(r["trust"]) for r in report.units if r["trust"] is not None]
+        trust = [float(r["trust"]) for r in report.units if finite(r["trust"])]
         counts = [int(r["traversals"]) for r in report.units]
         yield Figure(whole(len(report.units)), "units moved")
         yield Figure(whole(sum(counts)), "traversals")
@@ -316,15 +327,13 @@ def _figures(report: ReportData) -> Iterator[Figure]:
             yield Figure(value, text)
     if not report.units and report.linker is not None:
         yield Figure(whole(report.linker.pairs), "pairs in the fit")
-        yield Figure(
-            percent(mean_by_class(report.linker.acceptance)), "of pictures read as their class"
-        )
+        yield Figure(percent(mean_by_class(report.linker.acceptance)), "of pictures read as their class")
 
 
 def _overall(rows: Sequence[Row], key: str) -> Row | None:
     for row in rows:
-        overall = row["scope"] in ("overall", "all")
-        if overall and row["method"] == "linker" and row["metric"].removeprefix("latent_") == key:
+        overall = row["scope"] in OVERALL
+        if overall and row["method"] == "linker" and metric_key(row["metric"]) == key:
             return row
     return None
 
@@ -344,7 +353,7 @@ def _limits(report: ReportData, left_out: int, quality_rows: int) -> Iterator[st
 
 
 def _share(value: Any) -> float:
-    if value is None or not math.isfinite(float(value)):
+    if not finite(value):
         return 0.0
     return round(min(1.0, max(0.0, float(value))), 3)
 

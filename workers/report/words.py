@@ -22,8 +22,7 @@ METRICS: dict[str, tuple[str, str]] = {
     ),
     "agreement": (
         "Agreement",
-        "Share of pictures that the classifier reads alike before and after the way through the "
-        "features.",
+        "Share of pictures that the classifier reads alike before and after the way through the features.",
     ),
     "cycle_cosine": (
         "Cosine of features, full circle",
@@ -50,10 +49,13 @@ METHODS = {
     "pairs": "Pairs",
 }
 
+OVERALL = ("overall", "all")
+"""Names of the scope of figures over all classes."""
+
 TRUST_PARTS = (
     ("follow", "Follows", "read again, the unit moves as it was told"),
     ("focus", "Focused", "it moves more than the other units do"),
-    ("plausible", "Plausible", "w stays where the generator's own w are"),
+    ("plausible", "Plausible", "w stays where the generator’s own w are"),
 )
 
 
@@ -67,7 +69,7 @@ class TrustLevel:
 
 def trust_level(trust: float | None) -> TrustLevel:
     """The word for a trust; 0.6 and 0.3 are the borders."""
-    if trust is None or not math.isfinite(trust):
+    if trust is None or not finite(trust):
         return TrustLevel("unknown", "Too little was measured to say.")
     if trust >= 0.6:
         return TrustLevel("high", "What you see is this unit at work.")
@@ -78,7 +80,7 @@ def trust_level(trust: float | None) -> TrustLevel:
 
 def number(value: Any, digits: int = 2) -> str:
     """A number with a fixed count of decimals; a dash for None and for what is not finite."""
-    if value is None or not math.isfinite(float(value)):
+    if not finite(value):
         return "–"
     text = f"{float(value):,.{digits}f}"
     if float(text.replace(",", "")) == 0:
@@ -93,9 +95,9 @@ def feature(value: float) -> str:
 
 def percent(value: float | None) -> str:
     """A share as a whole percentage."""
-    if value is None or not math.isfinite(value):
+    if value is None or not finite(value):
         return "–"
-    return f"{100 * value:.0f} %"
+    return f"{100 * value:.0f}\u202f%"
 
 
 def whole(value: Any) -> str:
@@ -136,7 +138,7 @@ def headline(row: Row, traversals: Iterable[Traversal]) -> str:
     )
     if routes:
         (first, last), times = min(routes.items(), key=lambda item: (-item[1], item[0]))
-        how_often = "once" if times == 1 else f"{times} times"
+        how_often = {1: "once", 2: "twice"}.get(times, f"{times} times")
         text += f" Most often from “{label(first)}” to “{label(last)}”, {how_often}."
     return text
 
@@ -145,7 +147,7 @@ def caution(row: Row) -> str:
     """The weakest part of a unit's trust, as a warning; empty where trust is high."""
     if trust_level(row["trust"]).word == "high":
         return ""
-    known = [(float(row[key]), key) for key, _, _ in TRUST_PARTS if _finite(row[key])]
+    known = [(float(row[key]), key) for key, _, _ in TRUST_PARTS if finite(row[key])]
     if not known:
         return ""
     value, weakest = min(known)
@@ -164,10 +166,11 @@ def summary(report: ReportData) -> str:
     text = ""
     if report.units:
         seeds = {(t.class_name, t.seed) for t in report.traversals}
-        bases = f" in {len(seeds)} base pictures" if seeds else ""
+        bases = f" in {len(seeds)} base {_plural('picture', len(seeds))}" if seeds else ""
+        verb, whose = ("was moved", "its") if len(report.units) == 1 else ("were moved", "their")
         text = (
             f"{whole(len(report.units))} {_plural('unit', len(report.units))} of "
-            f"{names.get('classifier', 'the classifier')} moved over their range{bases}; every step "
+            f"{names.get('classifier', 'the classifier')} {verb} over {whose} range{bases}; every step "
             f"was rendered by {names.get('generator', 'the generator')} and read again. "
         )
     if linker is not None:
@@ -183,5 +186,6 @@ def _plural(word: str, count: int) -> str:
     return word if count == 1 else word + "s"
 
 
-def _finite(value: Any) -> bool:
+def finite(value: Any) -> bool:
+    """Whether there is a value: neither None nor NaN nor infinite."""
     return value is not None and math.isfinite(float(value))

@@ -39,7 +39,9 @@ def models(tmp_path_factory):
 
 class Gateway:
     def __init__(self, root, models, lost_after=60.0):
-        self.settings = GatewaySettings(reconcile_seconds=0.05, lost_after_seconds=lost_after, max_active_jobs=3)
+        self.settings = GatewaySettings(
+            reconcile_seconds=0.05, lost_after_seconds=lost_after, max_active_jobs=3
+        )
         self.store = DirectoryStore(root / "store")
         self.messages = root / "broker" / "messages"
         app = create_app(BrokerSettings(url=f"filesystem:{root / 'broker'}"))
@@ -162,7 +164,9 @@ def test_watch_follows_to_the_end_and_resumes(gateway):
     for chunk in plan.chunk_ids(stage):
         gateway.store.create(layout.chunk(job_id, stage.name, chunk), encode(ChunkResult()))
         time.sleep(0.1)
-    write_terminal(gateway.store, job_id, JobState.FAILED, {"status": "INTERNAL", "reason": "X", "message": "m"})
+    write_terminal(
+        gateway.store, job_id, JobState.FAILED, {"status": "INTERNAL", "reason": "X", "message": "m"}
+    )
     watcher.join(20)
     sequences = [job.sequence for job in seen]
     assert sequences == sorted(set(sequences))
@@ -195,9 +199,7 @@ def test_artifacts_are_read_whole_and_only_by_their_names(gateway):
     job_id = gateway.create().job.job_id
     read = lambda name: b"".join(  # noqa: E731
         r.data
-        for r in stream(
-            gateway.stub.ReadArtifact, pb.ReadArtifactRequest(job_id=job_id, artifact=name), 10
-        )
+        for r in stream(gateway.stub.ReadArtifact, pb.ReadArtifactRequest(job_id=job_id, artifact=name), 10)
     )
     assert reason(read, "tables/x.json") == ("FAILED_PRECONDITION", "JOB_NOT_SUCCEEDED")
     data = bytes(range(256)) * 9000

@@ -1,4 +1,4 @@
-"""The golden numbers: weights, specs and results of the published network, tiny and random."""
+"""The golden numbers: weights, specs and results of the published network, tiny; and a spec of ours."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
+from services.generator.design import stem_spec
 from services.generator.network import StyleGanXl
 from services.generator.specs import InputSpec, LayerSpec, NetworkSpec
 
@@ -76,3 +77,8 @@ def golden_network(resolution: int) -> StyleGanXl:
     network = StyleGanXl(golden_spec(resolution)).eval()
     network.load_state_dict(golden_weights(resolution))
     return network
+
+
+def avatars_spec(**changes: Any) -> NetworkSpec:
+    """The configuration of the avatars pack."""
+    return stem_spec(64, 7, 1024, 128, 2, 4.0, 7.9, w_dim=256, num_classes=6, **changes)

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from services.generator.layers import Form
 from services.generator.network import StyleGanXl, to_uint8
-from tests.services.generator.golden import RESOLUTIONS, golden_io, golden_network
-from tests.services.generator.test_specs import avatars_spec
+from tests.services.generator.golden import RESOLUTIONS, avatars_spec, golden_io, golden_network
 from unitscope.errors import InvalidArgumentError
 
 network_at = functools.cache(golden_network)
@@ -151,7 +150,7 @@ def test_training_steps_lower_the_loss_under_autocast() -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
     assert all(torch.isfinite(p).all() for p in network.parameters())
 

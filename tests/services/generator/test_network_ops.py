@@ -15,9 +15,7 @@ from torch import Tensor
 
 from services.generator import fast, plain
 from services.generator.filters import design_lowpass
-from tests.services.generator.golden import (
-    GOLDEN, RESOLUTIONS, golden_spec, golden_weights
-)  # fmt: skip
+from tests.services.generator.golden import GOLDEN, RESOLUTIONS, golden_spec, golden_weights
 from unitscope.errors import InvalidArgumentError
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from services.generator.__main__ import choose
 from services.generator.backend import GeneratorBackend
+from services.generator.commands import app
 from services.generator.repository import export_repository
 from services.generator.triton_server import find_triton, remove_leftovers
 from tests.support.generator import RunningGenerator, generator_program, wait_until_renders
@@ -60,14 +62,15 @@ def test_sigterm_leaves_nothing_behind(pack: Path, triton: RunningGenerator) -> 
 
 
 def test_leftovers_of_dead_runs_are_removed_and_others_kept() -> None:
-    dead = Path("/dev/shm/unitscope-triton-999999999-leftover")
-    alive = Path(f"/dev/shm/unitscope-triton-{os.getpid()}-test")
-    for path in (dead, alive):
+    shared = Path("/dev/shm")
+    dead = shared / "unitscope-triton-999999999-leftover"
+    earlier = shared / f"unitscope-triton-{os.getpid()}-leftover"  # our id, but no run of ours
+    alive = shared / f"unitscope-triton-{os.getppid()}-test"
+    for path in (dead, earlier, alive):
         path.write_bytes(b"x")
     try:
         remove_leftovers()
-        assert not dead.exists()
-        assert alive.exists()
+        assert [path.exists() for path in (dead, earlier, alive)] == [False, False, True]
     finally:
         alive.unlink()
 
@@ -96,3 +99,14 @@ def test_the_repository_describes_both_models(pack: Path, card: ModelCard, tmp_p
     assert "KIND_CPU" in config
     with pytest.raises(FailedPreconditionError, match="rename one"):
         export_repository(Registry(pack), [card, card], tmp_path / "again")
+
+
+def test_the_command_exports_once(pack: Path, card: ModelCard, tmp_path: Path) -> None:
+    target = tmp_path / "repository"
+    arguments = ["export-triton", str(target), "--model", card.name, "--root", str(pack)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in target.iterdir()) == sorted(done.output.split())
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 2
+    assert "name a new folder" in again.output

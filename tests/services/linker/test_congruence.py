@@ -65,20 +65,27 @@ def test_without_variation_both_are_undefined() -> None:
     assert np.isnan(distance_rank_correlation(np.ones((20, 2)), x))
 
 
-@pytest.mark.parametrize("statistic", [linear_cka, distance_rank_correlation])
-def test_the_jackknife_interval_holds_the_truth_most_of_the_time(
-    statistic: PairStatistic,
-) -> None:
-    def draw(seed: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
-        x = _rows(seed, rows, 4)
-        return x, x[:, :3] + 0.8 * _rows(seed + 10_000, rows, 3)
+def _related(seed: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    x = _rows(seed, rows, 4)
+    return x, x[:, :3] + 0.8 * _rows(seed + 10_000, rows, 3)
 
-    truth = statistic(*draw(1, 1000))
+
+def test_the_interval_holds_the_cka_of_the_population_nearly_always() -> None:
+    """For Gaussians CKA is |S_xy|^2 / (|S_xx| |S_yy|): here 3 / (2 * 1.64 * sqrt(3))."""
+    truth = 3 / (2 * 1.64 * np.sqrt(3))
     hits = 0
     for seed in range(40):
-        estimate = grouped_jackknife(statistic, *draw(seed + 100, 120), seed=seed)
+        estimate = grouped_jackknife(linear_cka, *_related(seed, 100), seed=seed)
         hits += estimate.lower <= truth <= estimate.upper
-    assert hits >= 33
+    assert hits >= 34
+
+
+@pytest.mark.parametrize("statistic", [linear_cka, distance_rank_correlation])
+def test_the_width_of_the_interval_is_the_spread_between_samples(statistic: PairStatistic) -> None:
+    spread = np.std([statistic(*_related(seed, 80)) for seed in range(60)])
+    estimates = [grouped_jackknife(statistic, *_related(seed, 80), seed=0) for seed in range(8)]
+    widths = [estimate.upper - estimate.lower for estimate in estimates]
+    assert np.mean(widths) / (2 * 2.093) == pytest.approx(spread, rel=0.4)
 
 
 def test_few_rows_have_no_interval() -> None:

@@ -29,9 +29,9 @@ def test_dual_equals_primal(seed: int, shape: tuple[int, int], scale: str) -> No
         folds=4,
         scale=scale,  # type: ignore[arg-type]
     )
-    expected = primal.to_tensors()
-    for name, value in other.to_tensors().items():
-        np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-7, err_msg=name)
+    for name in primal.to_tensors():
+        ours, expected = getattr(other, name), getattr(primal, name)
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-7, err_msg=name)
 
 
 def test_wide_features_are_taken_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,8 @@ def test_cosines_cycle_and_agreement_by_definition(evaluation: Evaluation) -> No
     for metric, value in expected.items():
         assert evaluation.get(metric, "linker").value == pytest.approx(value), metric
     changed = predictions["class_mean"].predicted
-    share = float((changed == held_out.classes).mean())
+    assert changed is not None
+    share = float(np.mean(np.equal(changed, held_out.classes)))
     assert evaluation.get("agreement", "class_mean").value == pytest.approx(share)
 
 
@@ -157,7 +158,7 @@ def test_what_was_not_rendered_is_absent(evaluation: Evaluation) -> None:
 )
 def test_bad_predictions_are_refused(change: dict[str, np.ndarray], reason: str) -> None:
     held_out, predictions, means = _case()
-    predictions["linker"] = replace(predictions["linker"], **change)  # type: ignore[arg-type]
+    predictions["linker"] = replace(predictions["linker"], **change)
     with pytest.raises(InvalidArgumentError) as caught:
         evaluate(held_out, predictions, means)
     assert caught.value.reason == reason

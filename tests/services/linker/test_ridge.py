@@ -156,6 +156,14 @@ def test_refitting_and_fold_order_are_deterministic() -> None:
         assert value.tobytes() == second[name].tobytes(), name
 
 
+@pytest.mark.parametrize("workers", [2, 3, 8])
+def test_folds_at_once_give_the_same_as_one_by_one(workers: int) -> None:
+    folds = make_pairs(11).folds(5).folds
+    first, second = (fit(folds, PENALTIES, workers=count).to_tensors() for count in (1, workers))
+    for name, value in first.items():
+        assert value.tobytes() == second[name].tobytes(), name
+
+
 def test_the_linker_knows_its_pairs() -> None:
     pairs = make_pairs(12)
     linker = fit(pairs.folds(sample_size=400).folds, PENALTIES, quantile_levels=(0, 0.25, 0.5, 1))

@@ -32,7 +32,8 @@ def _assert_close(first: SufficientStatistics, second: SufficientStatistics) -> 
         if name in exact or name.startswith("sample"):
             np.testing.assert_array_equal(value, other[name], err_msg=name)
         else:
-            np.testing.assert_allclose(value, other[name], rtol=1e-9, atol=1e-9, err_msg=name)
+            ours, theirs = value.astype(float), other[name].astype(float)
+            np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9, err_msg=name)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -76,7 +77,7 @@ def test_class_sums_equal_numpy() -> None:
         np.testing.assert_allclose(mean[12:], pairs.latents[rows].mean(axis=0), rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(cuts=st.lists(st.integers(0, 240), max_size=6), block=st.integers(1, 300))
 def test_the_same_rows_in_other_batches_give_the_same_bytes(cuts: list[int], block: int) -> None:
     pairs = make_pairs(5)
@@ -88,7 +89,7 @@ def test_the_same_rows_in_other_batches_give_the_same_bytes(cuts: list[int], blo
         assert value.tobytes() == cut[name].tobytes(), name
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(cuts=st.lists(st.integers(0, 240), min_size=2, max_size=2), seed=st.integers(0, 9))
 def test_merging_is_associative_and_commutative(cuts: list[int], seed: int) -> None:
     pairs = make_pairs(6)

@@ -21,6 +21,17 @@ EFFECTS = (
 """What a unit does when it is high: factor and value."""
 
 
+BEFORE = (
+    {"glasses": "none"},
+    {"top": "short_hair"},
+    {"facial_hair": "none"},
+    {"clothes_colour": "blue"},
+    {"skin": "light"},
+    {"background": "pink"},
+)
+"""What the same factor is when the unit is low."""
+
+
 def report(units: int = 6, seeds: int = 2, steps: int = 7, classes: int = 8) -> ReportData:
     """A report of `units` units in `seeds` base pictures of each class."""
     traversals = [
@@ -108,6 +119,11 @@ def _factors(class_index: int, seed: int) -> Factors:
     return replace(drawn, top=type(drawn.top)(CLASSES[class_index]))
 
 
+def _with(factors: Factors, values: dict[str, str]) -> Factors:
+    """The factors with some set; of every factor the value is an enum of its own."""
+    return replace(factors, **{n: type(getattr(factors, n))(v) for n, v in values.items()})
+
+
 def _blend(first: Factors, last: Factors, steps: int) -> np.ndarray:
     a, b = (avatars.draw(f, masks=False).image.astype(np.float32) for f in (first, last))
     way = 1 / (1 + np.exp(-8 * (np.linspace(0, 1, steps) - 0.5)))
@@ -117,8 +133,9 @@ def _blend(first: Factors, last: Factors, steps: int) -> np.ndarray:
 def _traversal(k: int, class_index: int, seed: int, steps: int) -> Traversal:
     rng = np.random.default_rng([k, class_index, seed])
     factors = _factors(class_index, seed)
-    effect = EFFECTS[k % len(EFFECTS)]
-    after = replace(factors, **{n: type(getattr(factors, n))(value) for n, value in effect.items()})
+    effect, opposite = EFFECTS[k % len(EFFECTS)], BEFORE[k % len(EFFECTS)]
+    factors = _with(factors, opposite)
+    after = _with(factors, effect)
     commanded = np.linspace(0, 4.2 - 0.3 * (k % 5), steps)
     logits = np.tile(rng.normal(0, 0.6, len(CLASSES)), (steps, 1))
     logits[:, class_index] += 3.5
