@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -169,6 +170,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=7)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # As the services do; it is read when torch is loaded, so that this process starts again.
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.execv(sys.executable, [sys.executable, "-m", "bench.traverse", *sys.argv[1:]])
     with tempfile.TemporaryDirectory() as home:
         figures = measure(
             options.models, Path(home), options.units, options.seeds, options.steps, options.rounds

@@ -104,7 +104,7 @@ class _FilteredLrelu(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         high, up_y, up_x, down_y, down_x = ctx.saved_tensors
         result = grad.new_empty(grad.shape[0], up_y.shape[0], up_x.shape[0])

@@ -101,7 +101,8 @@ class FourierInput(nn.Module):
         angles = self.grid.flatten(0, 1) @ freqs.transpose(1, 2) + phases[:, None, :]
         waves = torch.sin(angles * (2 * math.pi)) * damping[:, None, :]
         mixed = waves @ (self.weight / math.sqrt(spec.channels)).t()
-        return mixed.transpose(1, 2).unflatten(2, (spec.size, spec.size))
+        features: Tensor = mixed.transpose(1, 2).reshape(-1, spec.channels, spec.size, spec.size)
+        return features
 
     def _plane(self, t: Tensor) -> Tensor:
         """The transform of the plane for (cosine, sine, x, y) in `t`: `(batch, 3, 3)`.

@@ -138,4 +138,4 @@ def modulated_conv2d(
         kernels = kernels * input_gain
     x = x.reshape(1, batch * channels, height, width)
     y = F.conv2d(x, kernels.flatten(0, 1).to(x.dtype), padding=padding, groups=batch)
-    return y.unflatten(1, (batch, -1)).squeeze(0)
+    return y.view(batch, -1, *y.shape[2:])

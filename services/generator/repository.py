@@ -43,6 +43,7 @@ def export_repository(
     folder: Path,
     device: str = "cpu",
     threads: int = 0,
+    instances: int = 1,
 ) -> list[str]:
     """Writes ``<folder>/<model>/{config.pbtxt, 1/model.py}`` for every generator.
 
@@ -54,6 +55,8 @@ def export_repository(
         folder: An existing folder, the repository.
         device: "cpu" or "cuda".
         threads: Threads of the tensor library; 0 leaves the choice to it.
+        instances: Copies of each synthesis network, which render different requests at once. Two of
+            one thread each render more than one of two threads.
 
     Returns:
         The names of the models.
@@ -79,7 +82,8 @@ def export_repository(
             }
             version = folder / name / "1"
             version.mkdir(parents=True)
-            config = _config(name, inputs, outputs, device, parameters)
+            copies = instances if name == synthesis_model(card) else 1
+            config = _config(name, (inputs, outputs), device, copies, parameters)
             (version.parent / "config.pbtxt").write_text(config, encoding="utf-8")
             cls = "MappingModel" if name.endswith("-mapping") else "SynthesisModel"
             (version / "model.py").write_text(_MODEL.format(name=cls), encoding="utf-8")
@@ -101,12 +105,13 @@ def _spec(card: ModelCard) -> NetworkSpec:
 
 def _config(
     name: str,
-    inputs: Sequence[Tensor],
-    outputs: Sequence[Tensor],
+    tensors: tuple[Sequence[Tensor], Sequence[Tensor]],
     device: str,
+    instances: int,
     parameters: dict[str, str],
 ) -> str:
     """The model's ``config.pbtxt``."""
+    inputs, outputs = tensors
     kind = "KIND_GPU" if device == "cuda" else "KIND_CPU"
     if device == "cuda":
         # Otherwise the python backend brings every input to the CPU first.
@@ -115,7 +120,7 @@ def _config(
     lines += [_io("input", item) for item in inputs] + [_io("output", item) for item in outputs]
     # No queue delay: a lone request must not wait for company that may not come.
     lines += ["dynamic_batching { max_queue_delay_microseconds: 0 }"]
-    lines += [f"instance_group [ {{ count: 1 kind: {kind} }} ]"]
+    lines += [f"instance_group [ {{ count: {instances} kind: {kind} }} ]"]
     lines += [
         f'parameters {{ key: "{key}" value: {{ string_value: {_quoted(value)} }} }}'
         for key, value in parameters.items()

@@ -17,6 +17,8 @@ class GeneratorSettings(BaseSettings):
 
     server: ServerKind = "auto"
     """``triton``, ``v2`` (our own server of the same protocol), or ``auto``: Triton where it can run."""
+    instances: int = Field(default=1, ge=1, le=64)
+    """Copies of each synthesis network on Triton, which render different requests at once."""
     http_port: int = Field(default=7413, ge=0, le=65535)
     """Triton's HTTP port; 0 serves no HTTP."""
     metrics_port: int = Field(default=7423, ge=0, le=65535)

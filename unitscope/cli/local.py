@@ -58,6 +58,10 @@ def up(
         typer.echo("stopped")
 
 
+DEMO_LINK = {"samples_per_class": 400, "heldout_per_class": 60}
+"""Enough for a good linker on the avatars, in minutes on two cores."""
+
+
 def demo(
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 2, help="Another seed gives other pictures.")] = 0,
     out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("unitscope-demo"),
@@ -79,8 +83,9 @@ def demo(
     from unitscope.embedded import Embedded, find
 
     spec = {
-        "link": {"classifier": classifier, "generator": generator, "seed": seed},
+        "link": {"classifier": classifier, "generator": generator, "seed": seed, **DEMO_LINK},
         "units": {"top": top},
+        "seeds_per_class": 3,
         "seed": seed + 1,
     }
     endpoints = find(home)

@@ -65,9 +65,11 @@ def programs(
 
 
 def _common(home: Home, models: Path, endpoints: Endpoints) -> dict[str, str]:
-    # Generator and classifier work at the same time, on different batches: each gets half the cores,
-    # and waiting threads sleep, for two pools that spin on the same cores hold each other up.
-    threads = str(max(1, len(os.sched_getaffinity(0)) // 2))
+    # Generator and classifier work at the same time, on different batches. The generator is the slower
+    # by far: it gets a copy a core, of one thread each, and waiting threads sleep, for pools that spin on
+    # the same cores hold each other up.
+    cores = len(os.sched_getaffinity(0))
+    threads = "1"
     own = {
         "UNITSCOPE_STORE_URL": f"directory:{home.store}",
         "UNITSCOPE_BROKER_URL": f"filesystem:{home.broker}",
@@ -82,6 +84,7 @@ def _common(home: Home, models: Path, endpoints: Endpoints) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
     }
     shared = {
+        "UNITSCOPE_GENERATOR_INSTANCES": str(min(cores, 8)),
         "UNITSCOPE_MODELS_THREADS": threads,
         "OMP_NUM_THREADS": threads,
         "OMP_WAIT_POLICY": "PASSIVE",

@@ -77,8 +77,8 @@ def test_a_picture_does_not_depend_on_its_neighbours(dtype: torch.dtype) -> None
         among_others = network.synthesis(torch.cat([w[:1], 3 * seeded(7, 64, seed=1)]))
         moved = network.synthesis(w.roll(3, dims=0)).roll(-3, dims=0)
     assert torch.equal(together[0], among_others[0])
-    torch.testing.assert_close(together, alone, rtol=0, atol=1e-2 if reduced else 1e-5)
-    torch.testing.assert_close(together, moved, rtol=0, atol=1e-2 if reduced else 1e-5)
+    torch.testing.assert_close(together, alone, rtol=0, atol=3e-2 if reduced else 1e-5)
+    torch.testing.assert_close(together, moved, rtol=0, atol=3e-2 if reduced else 1e-5)
 
 
 @pytest.mark.parametrize("form", ["fast", "plain"])

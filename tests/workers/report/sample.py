@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -124,8 +125,13 @@ def _with(factors: Factors, values: dict[str, str]) -> Factors:
     return replace(factors, **{n: type(getattr(factors, n))(v) for n, v in values.items()})
 
 
+@cache
+def _draw(factors: Factors) -> np.ndarray:
+    return avatars.draw(factors, masks=False).image
+
+
 def _blend(first: Factors, last: Factors, steps: int) -> np.ndarray:
-    a, b = (avatars.draw(f, masks=False).image.astype(np.float32) for f in (first, last))
+    a, b = (_draw(f).astype(np.float32) for f in (first, last))
     way = 1 / (1 + np.exp(-8 * (np.linspace(0, 1, steps) - 0.5)))
     return np.round(a + (b - a) * way[:, None, None, None]).astype(np.uint8)
 
@@ -184,7 +190,7 @@ def _survivor(k: int) -> Survivor:
     mean = _factors(k % len(CLASSES), 90)
     return Survivor(
         class_name=CLASSES[k % len(CLASSES)],
-        own=avatars.draw(own, masks=False).image,
+        own=_draw(own),
         linked=_blend(own, mean, 5)[1],
         class_mean=_blend(own, mean, 3)[1],
     )
