@@ -48,7 +48,8 @@ LABEL org.opencontainers.image.title="UnitScope" \
       org.opencontainers.image.revision="${REVISION}"
 RUN python -m pip uninstall --yes setuptools wheel pip
 COPY models /models
-ENV PATH=/opt/venv/bin:$PATH UNITSCOPE_MODELS_ROOT=/models
+# Idle OpenMP threads sleep: spinning ones starve other programs where processors are shared.
+ENV PATH=/opt/venv/bin:$PATH UNITSCOPE_MODELS_ROOT=/models OMP_WAIT_POLICY=PASSIVE
 WORKDIR /tmp
 USER 10001:10001
 

@@ -19,7 +19,8 @@ demo: setup ## Fit a linker, move units of the shortcut classifier, and print th
 	@.venv/bin/unitscope demo
 
 test: setup-test ## Run all tests; where set-up is complete, a skipped integration test is a failure
-	@UNITSCOPE_TEST_REQUIRE_ALL=$$(cat .venv/.test-complete) OMP_NUM_THREADS=1 $(PYTHON_ENV) -m pytest $(ARGS)
+	@UNITSCOPE_TEST_REQUIRE_ALL=$$(cat .venv/.test-complete) OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
+	  $(PYTHON_ENV) -m pytest $(ARGS)
 
 lint: setup-test ## Check style, types, imports between packages, protos and stubs
 	.venv/bin/ruff check .

@@ -34,7 +34,7 @@ from unitscope.jobs.chunks import ChunkResult, decode
 from unitscope.models import Registry
 from unitscope.store.directory import DirectoryStore
 from workers.analyses.select import Selection
-from workers.analyses.traverse import BATCH, Moves, spans_of
+from workers.analyses.traverse import BATCH, GROUP, Moves, spans_of
 from workers.analyses.trust import focus
 from workers.measures.whole import change, whole
 
@@ -71,24 +71,32 @@ class OneProcess:
         moves = Moves(features, selection.units, commanded)
         own = np.repeat(selection.units, len(features))
         found: dict[str, list[NDArray[Any]]] = {}
-        for part in spans_of(len(own), steps, BATCH):
-            w = self.solution.apply(moves.rows(part)).astype(np.float32)
+        for group in spans_of(len(own), steps, GROUP):
+            w = self.solution.apply(moves.rows(group)).astype(np.float32)
             distance = self.solution.distances(w)
-            images = self.generator.render(w)
-            reading = self.classifier.read(images)
-            shape = (part.stop - part.start, steps)
-            again = reading.features.reshape(*shape, -1)
-            first = np.repeat(images[::steps], steps, axis=0)
-            columns = {
-                "logits": reading.logits.reshape(*shape, -1),
-                "distance": distance.reshape(shape),
-                "focus": focus(again, std, own[part]),
-                "change": change(images, first).reshape(shape),
-                **{name: values.reshape(shape) for name, values in whole(images).items()},
-            }
-            for name, values in columns.items():
-                found.setdefault(name, []).append(values)
+            for part in spans_of(group.stop - group.start, steps, BATCH):
+                rows = slice(part.start * steps, part.stop * steps)
+                moved = own[group][part]
+                columns = self.look(w[rows], distance[rows], std, moved)
+                for name, values in columns.items():
+                    found.setdefault(name, []).append(values)
         return {name: np.concatenate(values) for name, values in found.items()}
+
+    def look(
+        self, w: NDArray[Any], distance: NDArray[Any], std: NDArray[Any], moved: NDArray[np.int64]
+    ) -> dict[str, NDArray[Any]]:
+        """Renders, reads and measures one batch of whole traversals (traversals, steps, ...)."""
+        shape = (len(moved), len(w) // len(moved))
+        images = self.generator.render(w)
+        reading = self.classifier.read(images)
+        first = np.repeat(images[:: shape[1]], shape[1], axis=0)
+        return {
+            "logits": reading.logits.reshape(*shape, -1),
+            "distance": distance.reshape(shape),
+            "focus": focus(reading.features.reshape(*shape, -1), std, moved),
+            "change": change(images, first).reshape(shape),
+            **{name: values.reshape(shape) for name, values in whole(images).items()},
+        }
 
 
 def stage(store: DirectoryStore, job_id: str, name: str) -> list[tuple[dict[str, Any], ChunkResult]]:

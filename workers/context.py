@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from workers.clients import ClassifierClient, GeneratorClient, LinkerClient
-
 from unitscope.errors import NotFoundError, UnitScopeError
 from unitscope.jobs import layout
 from unitscope.jobs.chunks import ChunkResult, decode
 from unitscope.jobs.plan import Plan
-from unitscope.jobs.specs import AnySpec
+from unitscope.jobs.specs import AnySpec, TraverseSpec
 from unitscope.jobs.state import cancel_requested
 from unitscope.models import ModelCard, Registry
 from unitscope.models.cards import ModelKind
 from unitscope.settings import EndpointSettings, WorkerSettings
 from unitscope.store import ObjectStore
 from unitscope.store.base import sha256
+from workers.clients import ClassifierClient, GeneratorClient, LinkerClient
 
 PULSE_SECONDS = 1.0
 
@@ -99,9 +98,9 @@ class Context:
     @cached_property
     def layer(self) -> str:
         """The classifier's layer that the job speaks of."""
-        link = getattr(self.spec, "link", self.spec)
+        link = self.spec.link if isinstance(self.spec, TraverseSpec) else self.spec
         if link is not None:
-            return str(link.layer)
+            return link.layer
         return str(self.linker_card.architecture["layer"])
 
     @cached_property

@@ -14,8 +14,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from celery import shared_task
-from workers.analyses import analysis_of
-from workers.outputs import OutputFile
 
 from unitscope.errors import (
     FailedPreconditionError,
@@ -34,8 +32,10 @@ from unitscope.jobs.state import (
     write_terminal,
 )
 from unitscope.store.base import sha256
+from workers.analyses import analysis_of
 from workers.attempts import MAX_FAILURES, MAX_LOST, Attempt
 from workers.context import Context, JobCancelled
+from workers.outputs import OutputFile
 from workers.runtime import Runtime, runtime
 
 log = logging.getLogger(__name__)

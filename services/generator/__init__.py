@@ -1,5 +1,6 @@
-"""The generator: the StyleGAN-XL network, its training, and the server that renders with it.
+"""The generator: the StyleGAN-XL network, and the servers that render with it.
 
-`specs` says what a network is made of, `network` builds it, `ops` holds the definition of its
-operations (the plain form) and `resampling` the matrices of the fast form.
+`specs` says what a network is made of, `design` computes that from a few numbers, `network` builds it;
+`plain` holds the definition of its operations and `fast` the form that is served. `backend` runs it in
+fixed batches, `repository` and `triton_model` bring it to Triton, `v2_server` is the stand-in.
 """

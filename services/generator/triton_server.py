@@ -105,22 +105,12 @@ def _check_runs(binary: TritonBinary) -> None:
         raise _not_found(f"{binary.server.name} does not run: {(done.stderr or done.stdout)[:200]}")
 
 
-_KEEP_FREED_MEMORY = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "1073741824",
-    "MALLOC_TOP_PAD_": "134217728",
-}
-"""For glibc: every batch needs the same large blocks again, and getting them from the kernel each time
-costs about a quarter of the rendering (the page faults)."""
-
-
 def _environment(binary: TritonBinary) -> dict[str, str]:
     """The environment in which the stub finds this very interpreter, its packages and our code."""
     own = [str(path) for path in binary.libraries if path.is_dir()]
     inherited = [p for p in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if p]
     binaries = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     return {
-        **_KEEP_FREED_MEMORY,
         **os.environ,
         "LD_LIBRARY_PATH": os.pathsep.join([*own, *inherited]),
         "PATH": os.pathsep.join(binaries),

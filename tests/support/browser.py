@@ -22,10 +22,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+if TYPE_CHECKING:
+    from playwright import sync_api
+else:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+PATIENCE_MS = 120_000
+"""How long a page may take; tests share machines with heavy work."""
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -68,7 +75,10 @@ def chromium() -> Iterator[sync_api.Browser]:
     sandbox = os.geteuid() != 0
     with sync_api.sync_playwright() as playwright:
         running = playwright.chromium.launch(
-            executable_path=path, chromium_sandbox=sandbox, args=["--disable-dev-shm-usage"]
+            executable_path=path,
+            chromium_sandbox=sandbox,
+            args=["--disable-dev-shm-usage"],
+            timeout=PATIENCE_MS,
         )
         try:
             yield running
@@ -93,6 +103,7 @@ def opened(
         java_script_enabled=javascript,
     )
     try:
+        context.set_default_timeout(PATIENCE_MS)
         address = path.resolve().as_uri()
         result = Opened(context.new_page())
         result.page.on("console", lambda message: result.problems.append(message.text))

@@ -1,17 +1,6 @@
 import pytest
 
-from tests.workers.stack import running_stack
-from unitscope.jobs.specs import LinkSpec, TraverseSpec, UnitSelection
-
-LINK = LinkSpec(
-    classifier="tiny/classifier",
-    generator="tiny/generator",
-    samples_per_class=60,
-    heldout_per_class=12,
-    folds=2,
-    penalties=(0.01, 0.1, 1.0),
-)
-TRAVERSE = TraverseSpec(link=LINK, units=UnitSelection(top=3), seeds_per_class=3, steps=4)
+from tests.workers.stack import TRAVERSE, running_stack
 
 
 @pytest.fixture(scope="session")

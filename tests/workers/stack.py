@@ -16,7 +16,7 @@ from tests.support.tiny_pack import write_tiny_pack
 from unitscope.jobs import layout, planning
 from unitscope.jobs.chunks import ChunkResult, encode
 from unitscope.jobs.plan import Plan
-from unitscope.jobs.specs import AnySpec
+from unitscope.jobs.specs import AnySpec, LinkSpec, TraverseSpec, UnitSelection
 from unitscope.models import Registry
 from unitscope.models.linkers import find_linker
 from unitscope.rpc import Server, ServiceEntry
@@ -29,6 +29,16 @@ from workers.context import Context
 from workers.outputs import OutputFile
 
 PATIENCE = 240.0
+
+LINK = LinkSpec(
+    classifier="tiny/classifier",
+    generator="tiny/generator",
+    samples_per_class=60,
+    heldout_per_class=12,
+    folds=2,
+    penalties=(0.01, 0.1, 1.0),
+)
+TRAVERSE = TraverseSpec(link=LINK, units=UnitSelection(top=3), seeds_per_class=3, steps=4)
 
 
 @dataclass

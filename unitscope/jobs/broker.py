@@ -80,7 +80,7 @@ def send(app: Celery, task: str, *ids: str | int) -> None:
     """
     try:
         app.send_task(task, args=list(ids))
-    except app.connection_for_write().connection_errors + (OSError,) as error:
+    except (*app.connection_for_write().connection_errors, OSError) as error:
         raise UnavailableError(
             f"the broker does not answer ({error}); the job is kept and will be sent later",
             reason="BROKER_UNAVAILABLE",

@@ -118,7 +118,9 @@ def logit_plot(traversals: Sequence[Traversal], classes: Sequence[str], stronges
         first = list(classes).index(strongest)
         order = [first, *(c for c in order if c != first)]
     thin = changes[:MAX_THIN_LINES, :, order[0]]
-    y_low, y_high = _padded(float(min(thin.min(), mean.min())), float(max(thin.max(), mean.max())))
+    # One wild traversal must not flatten all curves: the middle of the thin lines sets the frame.
+    inner = np.quantile(thin, (0.04, 0.96))
+    y_low, y_high = _padded(float(min(inner[0], mean.min())), float(max(inner[1], mean.max())))
     to_x = _scale(float(x[0]), float(x[-1]), left, width - right)
     to_y = _scale(y_low, y_high, height - bottom, top)
     named = order[:NAMED_CURVES]
@@ -193,7 +195,7 @@ def interval_plots(rows: Sequence[Row]) -> list[IntervalPlot]:
 
 
 def _interval_plot(title: str, meaning: str, methods: Sequence[Row], gains: Sequence[Row]) -> IntervalPlot:
-    width, left, right, step, top = 360, 142, 92, 25, 12
+    width, left, right, step, top = 360, 164, 76, 25, 12
     low, high = _domain(methods)
     to_x = _scale(low, high, left, width - right)
     axis_y = top + step * len(methods) + 2

@@ -9,7 +9,7 @@ import polars
 import pytest
 from PIL import Image
 
-from tests.workers.conftest import LINK, TRAVERSE
+from tests.workers.stack import LINK, TRAVERSE
 from unitscope.errors import FailedPreconditionError
 from unitscope.jobs.chunks import encode
 from unitscope.jobs.specs import TraverseSpec, UnitSelection

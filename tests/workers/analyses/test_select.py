@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.workers.conftest import TRAVERSE
+from tests.workers.stack import TRAVERSE
 from unitscope.errors import FailedPreconditionError
 from unitscope.jobs.specs import UnitSelection
 from workers.analyses.linked import Linked, Solution
