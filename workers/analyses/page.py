@@ -73,7 +73,7 @@ def notes(context: Job, left_out: int) -> list[str]:
             f"(keep: {spec.keep}); the figures count all of them."
         )
     if left_out:
-        found.append(f"{left_out:,} traversals of units of later rank are in the tables alone.")
+        found.append(f"{left_out:,} traversals, of units of later rank, are in the tables alone.")
     if link_spec(context) is None:
         found.append("The linker was fitted by an earlier job; its quality over all classes is shown.")
     return found
@@ -104,12 +104,12 @@ def image_names(chunk: ChunkResult) -> list[str | None]:
 def traversals(
     chunk: ChunkResult, effects: Effects, class_name: str, classes: Sequence[str]
 ) -> list[Traversal]:
-    """The traversals of a chunk whose pictures were kept; those of the first seed, if none was."""
+    """The traversals of a chunk, with frames where their pictures were kept."""
     tensors, kept = chunk.tensors, int(chunk.record["kept_seeds"])
     pictures = tensors["pictures"].tobytes() if kept else b""
     found = []
     for u, unit in enumerate(tensors["units"].tolist()):
-        for s, seed in enumerate(tensors["seeds"].tolist()[: max(kept, 1)]):
+        for s, seed in enumerate(tensors["seeds"].tolist()):
             steps = range(tensors["commanded"].shape[1])
             names = [image_name(unit, seed, step) for step in steps]
             logits = tensors["logits"][u, s]
@@ -123,7 +123,7 @@ def traversals(
                     reencoded=tensors["reencoded"][u, s],
                     logits=logits,
                     predicted=[classes[index] for index in logits.argmax(-1)],
-                    frames=unpack_images(pictures, names) if kept else None,
+                    frames=unpack_images(pictures, names) if s < kept else None,
                     follow=float(effects.follow[u, s]),
                     focus=float(effects.focus[u, s]),
                     plausible=float(effects.plausible[u, s]),

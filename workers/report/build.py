@@ -87,6 +87,7 @@ def _environment() -> Environment:
         "whole": words.whole,
         "label": words.label,
         "method": words.method_label,
+        "moment": words.moment,
         "level": lambda trust: words.trust_level(trust).word,
         "short": lambda digest: str(digest)[:12],
     }

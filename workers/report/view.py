@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,6 +105,7 @@ class Card:
     follow: Plot | None
     rows: tuple[FilmRow, ...]
     not_shown: int
+    drawn: str
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class View:
     hero: tuple[Card, FilmRow] | None
     gallery_classes: tuple[str, ...]
     plots: tuple[IntervalPlot, ...]
-    pair_figures: tuple[Row, ...]
+    single_figures: tuple[Row, ...]
     quality: tuple[Row, ...]
     units: tuple[Row, ...]
     triples: tuple[Triple, ...]
@@ -188,7 +189,7 @@ def make(report: ReportData, pictures: Mapping[str, str], left_out: int) -> View
         ),
         gallery_classes=tuple(name for name in report.classes if name in classes),
         plots=tuple(interval_plots(report.quality)),
-        pair_figures=tuple(r for r in quality if r["method"] == "pairs" and r["scope"] in OVERALL),
+        single_figures=tuple(_single(quality)),
         quality=tuple(quality[:MAX_TABLE_ROWS]),
         units=tuple(units[:MAX_TABLE_ROWS]),
         triples=tuple(
@@ -255,7 +256,8 @@ def _card(
         logits=logit_plot(traversals, classes, strongest) if traversals else None,
         follow=follow_plot(traversals) if traversals else None,
         rows=tuple(_film(t, row, classes, pictures[row_id(t)]) for t in shown),
-        not_shown=len(traversals) - len(shown),
+        not_shown=int(row["traversals"]) - len(shown),
+        drawn="" if len(traversals) == row["traversals"] else f"{len(traversals)} of {row['traversals']}",
     )
 
 
@@ -328,6 +330,13 @@ def _figures(report: ReportData) -> Iterator[Figure]:
     if not report.units and report.linker is not None:
         yield Figure(whole(report.linker.pairs), "pairs in the fit")
         yield Figure(percent(mean_by_class(report.linker.acceptance)), "of pictures read as their class")
+
+
+def _single(quality: Sequence[Row]) -> Iterator[Row]:
+    """Overall figures that stand alone, with nothing to be compared to."""
+    overall = [r for r in quality if r["scope"] in OVERALL]
+    methods = Counter(r["metric"] for r in overall if " - " not in r["method"])
+    return (r for r in overall if methods[r["metric"]] == 1 and " - " not in r["method"])
 
 
 def _overall(rows: Sequence[Row], key: str) -> Row | None:

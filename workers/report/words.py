@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from workers.report.data import ReportData, Row, Traversal
@@ -22,7 +23,8 @@ METRICS: dict[str, tuple[str, str]] = {
     ),
     "agreement": (
         "Agreement",
-        "Share of pictures that the classifier reads alike before and after the way through the features.",
+        "Share of pictures that the classifier reads alike before and after the way through the features. "
+        "A neighbour is itself a picture that was accepted, so it scores high by construction.",
     ),
     "cycle_cosine": (
         "Cosine of features, full circle",
@@ -138,8 +140,9 @@ def headline(row: Row, traversals: Iterable[Traversal]) -> str:
     )
     if routes:
         (first, last), times = min(routes.items(), key=lambda item: (-item[1], item[0]))
-        how_often = {1: "once", 2: "twice"}.get(times, f"{times} times")
-        text += f" Most often from “{label(first)}” to “{label(last)}”, {how_often}."
+        route = f"from “{label(first)}” to “{label(last)}”"
+        how_often = "twice" if times == 2 else f"{times} times"
+        text += f" For instance {route}." if times == 1 else f" Most often {route}, {how_often}."
     return text
 
 
@@ -158,6 +161,17 @@ def caution(row: Row) -> str:
         "plausible": "Part of the way leads to w that the generator was hardly trained on.",
     }[weakest]
     return f"{problem} ({weakest} {number(value)})"
+
+
+def moment(text: str) -> str:
+    """A time in ISO 8601 to the minute; other text as it is."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    if when.tzinfo is None:
+        return f"{when:%Y-%m-%d %H:%M}"
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def summary(report: ReportData) -> str:

@@ -42,7 +42,7 @@ def report(units: int = 6, seeds: int = 2, steps: int = 7, classes: int = 8) -> 
         kind="traverse",
         title=f"What {units} units of avatars/shortcut do",
         job_id="20261121-0412-traverse-7c1f09",
-        created="2026-11-21 04:12 UTC",
+        created="2026-11-21T04:12:51.123456+00:00",
         spec={"kind": "traverse", "steps": steps, "seeds_per_class": seeds, "seed": 1},
         plan_digest="5d" * 32,
         models=(

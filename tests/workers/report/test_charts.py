@@ -58,12 +58,22 @@ def test_the_curve_of_the_strongest_class_is_the_mean_change(traversals: Any) ->
 
 def test_everything_drawn_lies_inside(traversals: Any) -> None:
     for plot in (charts.logit_plot(traversals, sample.CLASSES, "bun"), charts.follow_plot(traversals)):
-        for line in (*plot.thin, *plot.lines):
+        for line in plot.lines:
             xy = coordinates(line.points)
             assert (xy[:, 0] >= plot.left).all()
             assert (xy[:, 0] <= plot.width - plot.right).all()
             assert (xy[:, 1] >= plot.top).all()
             assert (xy[:, 1] <= plot.height - plot.bottom).all()
+
+
+def test_one_wild_traversal_does_not_flatten_the_curves(traversals: Any) -> None:
+    many = list(traversals) * 8
+    last = np.linspace(0, 1, len(traversals[0].commanded))[:, None]
+    wild = replace(traversals[0], logits=traversals[0].logits * (1 + 40 * last))
+    calm, mixed = (charts.logit_plot(group, sample.CLASSES, "bun") for group in (many, [wild, *many]))
+    strong = [next(c for c in plot.lines if c.strong) for plot in (calm, mixed)]
+    heights = [np.ptp(coordinates(line.points)[:, 1]) for line in strong]
+    assert heights[1] > heights[0] / 3
 
 
 def test_a_unit_that_follows_exactly_lies_on_the_diagonal(traversals: Any) -> None:

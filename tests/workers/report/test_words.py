@@ -33,6 +33,20 @@ def test_the_headline_names_the_most_frequent_flip(traversal: Any) -> None:
     assert words.headline(ROW, flips).endswith("Most often from “hat” to “bun”, twice.")
 
 
+def test_a_single_flip_is_an_instance(traversal: Any) -> None:
+    text = words.headline(ROW, [replace(traversal, predicted=["hat", "bun"])])
+    assert text.endswith("For instance from “hat” to “bun”.")
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [("2026-11-21T06:12:10.565337+00:00", "2026-11-21 06:12 UTC"), ("soon", "soon"),
+     ("2026-11-21T08:12:10+02:00", "2026-11-21 06:12 UTC"), ("2026-11-21T06:12", "2026-11-21 06:12")],
+)  # fmt: skip
+def test_times_are_told_to_the_minute(given: str, text: str) -> None:
+    assert words.moment(given) == text
+
+
 def test_a_unit_can_lower_a_class_and_change_nothing() -> None:
     text = words.headline({**ROW, "strongest_change": -2.0, "flips": 0.0}, [])
     assert "lowers “winter hat” by 2.0 logits and never changes the predicted class (32" in text
