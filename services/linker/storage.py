@@ -110,10 +110,11 @@ class LinkerStorage:
         entry = FileEntry(sha256=digest, size=len(data))
         values |= {
             "kind": "linker",
-            "name": f"linkers/{digest[:12]}",
+            "name": "linkers/unnamed",
             "files": {WEIGHTS_FILE: entry.model_dump()},
         }
-        card = ModelCard.parse(json.dumps(values).encode(), "the linker's card")
+        unnamed = ModelCard.parse(json.dumps(values).encode(), "the linker's card")
+        card = unnamed.model_copy(update={"name": f"linkers/{unnamed.short_digest}"})
         self.store.create(layout.linker_weights(card.digest), data)
         self.store.create(layout.linker_card(card.digest), card.model_dump_json(indent=1).encode())
         return card
