@@ -19,9 +19,7 @@ from services.linker.baselines import (
 from services.linker.classes import ClassSums
 from services.linker.mapping import Affine, Linker
 from services.linker.plausibility import mahalanobis
-from services.linker.response import expected_response
 from services.linker.ridge import fit
-from services.linker.spectrum import merge_all
 from services.linker.statistics import SufficientStatistics
 from unitscope.errors import DataLossError, InvalidArgumentError
 
@@ -40,30 +38,22 @@ class Solution:
         class_means: Baseline: the mean w of the class.
         nearest: Baseline: the w of the nearest sample.
         components: Baseline: ridge regression on principal components.
-        response: (d,) slope that each unit is expected to answer a command with; see `response`.
-        response_focus: (d,) its expected focus, 0 to 1.
     """
 
     linker: Linker
     class_means: ClassMeans
     nearest: NearestNeighbour
     components: ComponentRidge
-    response: Array
-    response_focus: Array
 
     @classmethod
     def fit(cls, folds: Sequence[SufficientStatistics], penalties: Sequence[float]) -> Solution:
         """Fits linker and baselines to the statistics of the folds. Raises like `ridge.fit`."""
         moments = [fold.moments for fold in folds]
-        linker = fit(folds, penalties, quantile_levels=QUANTILE_LEVELS)
-        slope, focus = expected_response(merge_all(moments), linker)
         return cls(
-            linker,
+            fit(folds, penalties, quantile_levels=QUANTILE_LEVELS),
             ClassMeans.of(folds),
             NearestNeighbour.of(folds),
             fit_component_ridge(moments, penalties=penalties),
-            slope,
-            focus,
         )
 
     def apply(
@@ -122,8 +112,6 @@ class Solution:
             "components_weight": self.components.weight,
             "components_intercept": self.components.intercept,
             "components_cv_errors": self.components.cv_errors,
-            "response": self.response,
-            "response_focus": self.response_focus,
             "components_choice": np.array([self.components.components, self.components.penalty]),
         }
         return bytes(save({name: np.asarray(t, order="C") for name, t in tensors.items()}))
@@ -160,8 +148,6 @@ class Solution:
                     penalty=float(tensors["components_choice"].astype(np.float64)[1]),
                     cv_errors=tensors["components_cv_errors"].astype(np.float64),
                 ),
-                tensors["response"].astype(np.float64),
-                tensors["response_focus"].astype(np.float64),
             )
         except (SafetensorError, KeyError, ValueError) as error:
             raise DataLossError(

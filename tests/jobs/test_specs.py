@@ -26,7 +26,7 @@ traversals = st.builds(
     units=st.builds(
         UnitSelection,
         indices=st.lists(st.integers(0, 8000), max_size=4).map(tuple),
-        by=st.sampled_from(["range", "weight", "response"]),
+        by=st.sampled_from(["range", "weight"]),
     ),
     low_quantile=st.floats(0, 0.4),
     high_quantile=st.floats(0.5, 1),

@@ -84,7 +84,7 @@ def demo(
 
     spec = {
         "link": {"classifier": classifier, "generator": generator, "seed": seed, **DEMO_LINK},
-        "units": {"top": top, "by": "response"},
+        "units": {"top": top},
         "seeds_per_class": 3,
         "seed": seed + 1,
     }

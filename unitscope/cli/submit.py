@@ -138,10 +138,7 @@ def traverse(
     unit: Annotated[list[int] | None, typer.Option(metavar="INDEX", help="A unit; may be repeated.")] = None,
     top: Annotated[int | None, typer.Option(help="How many units to choose.")] = None,
     by: Annotated[
-        str | None,
-        typer.Option(
-            help="Choose by 'weight' (effect on a logit), 'range' or 'response' (seen in pictures)."
-        ),
+        str | None, typer.Option(help="Choose by 'weight' (effect on a logit) or by 'range'.")
     ] = None,
     for_class: Annotated[
         str | None, typer.Option(help="The class whose logit 'weight' looks at; default: any.")

@@ -56,7 +56,7 @@ class UnitSelection(_Spec):
 
     indices: tuple[Index, ...] = Field(default=(), max_length=MAX_UNITS_PER_JOB)
     top: int = Field(default=12, ge=1, le=MAX_UNITS_PER_JOB)
-    by: Literal["range", "weight", "response"] = "weight"
+    by: Literal["range", "weight"] = "weight"
     for_class: str = Field(default="", max_length=200)
 
     @property

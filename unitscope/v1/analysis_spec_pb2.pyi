@@ -18,7 +18,6 @@ class RankUnitsBy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RANK_UNITS_BY_UNSPECIFIED: _ClassVar[RankUnitsBy]
     RANK_UNITS_BY_RANGE: _ClassVar[RankUnitsBy]
     RANK_UNITS_BY_WEIGHT: _ClassVar[RankUnitsBy]
-    RANK_UNITS_BY_RESPONSE: _ClassVar[RankUnitsBy]
 
 class Keep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -32,7 +31,6 @@ ACCEPT_ANY: Accept
 RANK_UNITS_BY_UNSPECIFIED: RankUnitsBy
 RANK_UNITS_BY_RANGE: RankUnitsBy
 RANK_UNITS_BY_WEIGHT: RankUnitsBy
-RANK_UNITS_BY_RESPONSE: RankUnitsBy
 KEEP_UNSPECIFIED: Keep
 KEEP_ALL: Keep
 KEEP_SAMPLE: Keep

@@ -36,8 +36,6 @@ class Solution:
         std: (units,) standard deviation of the features.
         levels: (levels,) ascending, 0 to 1.
         quantiles: (levels, units) of the features.
-        response: (units,) how far each unit is expected to move when it is told to move by 1, times its
-            expected focus; 0 to about 1.
         distance_limit: What 99 % of the fit's own w are nearer than, per root dimension.
     """
 
@@ -46,7 +44,6 @@ class Solution:
     std: Array
     levels: Array
     quantiles: Array
-    response: Array
     distance_limit: float
 
     @classmethod
@@ -66,7 +63,6 @@ class Solution:
                 std=tensors["feature_std"],
                 levels=levels,
                 quantiles=tensors["feature_quantiles"],
-                response=np.maximum(tensors["response"], 0) * tensors["response_focus"],
                 distance_limit=float(np.interp(PLAUSIBLE_QUANTILE, levels, distances)),
             )
         except (SafetensorError, KeyError, ValueError) as error:

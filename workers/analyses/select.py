@@ -132,26 +132,16 @@ def _top(
         )
     if spec.units.by == "range":
         scores = (linked.solution.lengths * (high - low))[live]
-    elif spec.units.by == "response":
-        scores = _steady(linked.solution)[live] * linked.solution.response[live]
     elif _has_head(context, linked):
         scores = weight_score(context, spec.units, linked.solution, live, low, high)
     else:
         raise FailedPreconditionError(
-            f"the layer {_layer(linked)!r} has no head to rank units by; use by: range or "
-            "by: response, or name units",
+            f"the layer {_layer(linked)!r} has no head to rank units by; use by: range, or name units",
             reason="LAYER_HAS_NO_HEAD",
             layer=_layer(linked),
         )
     order = np.argsort(-scores, kind="stable")[: spec.units.top]
     return live[order], scores[order]
-
-
-def _steady(solution: Solution) -> Array:
-    """(units,) 1 for units that vary a tenth as much as the median one or more, 0 for nearly dead ones."""
-    varying = solution.std[solution.std > 0]
-    floor = 0.1 * float(np.median(varying)) if len(varying) else 0.0
-    return (solution.std >= floor).astype(np.float64)
 
 
 def _refuse_dead(spec: TraverseSpec, units: NDArray[np.int64], low: Array, high: Array) -> None:

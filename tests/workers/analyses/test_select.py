@@ -54,14 +54,6 @@ def test_by_range_is_the_way_in_w(traversed, linked):
     assert chosen.score == pytest.approx(chosen.span)
 
 
-def test_by_response_is_what_is_expected_to_be_seen(traversed, linked):
-    chosen = select(traversed.context, spec(top=6, by="response"), linked)
-    response = linked.solution.response
-    steady = linked.solution.std >= 0.1 * np.median(linked.solution.std[linked.solution.std > 0])
-    assert chosen.units.tolist() == np.argsort(-response * steady, kind="stable")[:6].tolist()
-    assert 0 < chosen.score.max() <= 1.05
-
-
 def test_named_units_keep_their_order_without_repeats(traversed, linked):
     chosen = select(traversed.context, spec(indices=(7, 2, 7, 5)), linked)
     assert chosen.units.tolist() == [7, 2, 5]
@@ -96,7 +88,6 @@ def test_quantiles_between_levels_are_interpolated():
         std=np.ones(2),
         levels=np.array([0, 0.5, 1.0]),
         quantiles=np.array([[0.0, 1.0], [1.0, 1.0], [3.0, 5.0]]),
-        response=np.zeros(2),
         distance_limit=1.0,
     )
     assert solution.quantile(0.0) == pytest.approx([0, 1])
