@@ -173,10 +173,10 @@ def main() -> None:
     """Prints the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=Path, default=Path("models"), help="the registry's folder")
-    parser.add_argument("--units", type=int, default=24)
-    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--units", type=int, default=12)
+    parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=7)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     if "OMP_WAIT_POLICY" not in os.environ:
         # As the services do; it is read when torch is loaded, so that this process starts again.

@@ -165,6 +165,8 @@ class Triton:
         self._process = subprocess.Popen(
             self._command,
             env=_environment(self._binary),
+            # Triton logs to both; standard output belongs to whoever started us.
+            stdout=2,
             start_new_session=True,
             preexec_fn=_die_with_parent,
         )
