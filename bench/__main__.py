@@ -132,7 +132,7 @@ def main() -> int:
             continue
         results = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
         results = {key: item for key, item in {**results, name: result}.items() if key in names()}
-        FIGURES.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        FIGURES.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         PAGE.write_text(page(results), encoding="utf-8")
     return 1 if failed else 0
 
