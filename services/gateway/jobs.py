@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ from unitscope.jobs.state import JobRecord, JobState, create_spec, read_job, rea
 from unitscope.models import ModelCard, Registry
 from unitscope.models.linkers import find_linker, list_linkers
 from unitscope.store import ObjectStore
+
+log = logging.getLogger(__name__)
 
 MAX_PAGE = 100
 DEFAULT_PAGE = 25
@@ -115,7 +118,15 @@ class Jobs:
             names = [name for name in names if name < last]
         page = names[:size]
         token = _make_token(page[-1]) if len(names) > size else ""
-        return [self.get(job) for _, job in page], token
+        return [record for _, job in page if (record := self._readable(job)) is not None], token
+
+    def _readable(self, job_id: str) -> JobRecord | None:
+        """The job; None where another version of UnitScope wrote a spec that this one cannot read."""
+        try:
+            return self.get(job_id)
+        except InvalidArgumentError as error:
+            log.warning("%s is left out of the list: %s", job_id, error)
+            return None
 
     def ids(self) -> list[str]:
         """The ids of all jobs."""

@@ -149,6 +149,14 @@ def test_pages_hold_every_job_once_newest_first(gateway):
         assert reason(invoke, gateway.stub.ListAnalysisJobs, request, 10)[0] == "INVALID_ARGUMENT"
 
 
+def test_a_job_of_another_version_does_not_hide_the_others(gateway):
+    job_id = gateway.create(request_id="readable").job.job_id
+    other = {"kind": "link", "spec": {"colour": "red"}, "created": "2026-01-01T00:00:00+00:00"}
+    gateway.store.create(layout.spec("job-" + "b" * 24), json.dumps(other).encode())
+    page = invoke(gateway.stub.ListAnalysisJobs, pb.ListAnalysisJobsRequest(), 10)
+    assert [job.job_id for job in page.jobs] == [job_id]
+
+
 def test_watch_follows_to_the_end_and_resumes(gateway):
     job_id = gateway.create().job.job_id
     seen = []
