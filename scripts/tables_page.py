@@ -25,7 +25,8 @@ def page() -> str:
 
 
 def _section(table: Table) -> str:
-    lines = [f"## {table.name}", "", table.meaning, "", "| column | type | meaning |", "|---|---|---|"]
+    heading = f"{table.name} of {table.kind}" if table.kind else table.name
+    lines = [f"## {heading}", "", table.meaning, "", "| column | type | meaning |", "|---|---|---|"]
     for column in table.columns:
         unit = f" [{column.unit}]" if column.unit else ""
         missing = " *May be missing.*" if column.nullable else ""
@@ -35,7 +36,7 @@ def _section(table: Table) -> str:
 
 
 def _type(name: str) -> str:
-    return {"list<item: float>": "list of float", "string": "text"}.get(name, name)
+    return {"list<item: float>": "list of float", "string": "text", "bool": "true or false"}.get(name, name)
 
 
 if __name__ == "__main__":

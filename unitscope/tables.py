@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Table:
     name: str
     meaning: str
     columns: tuple[Column, ...]
+    kind: str = ""
+    """The kind of job that alone writes this form of the table; empty for all that write it."""
 
     @property
     def schema(self) -> pa.Schema:
@@ -45,6 +47,10 @@ class Table:
         ]
         metadata = {"unitscope.table": self.name, "unitscope.schema_version": str(SCHEMA_VERSION)}
         return pa.schema(fields, metadata)
+
+    def extended(self, columns: Sequence[Column]) -> Table:
+        """This table with more columns at its end."""
+        return replace(self, columns=(*self.columns, *columns))
 
     def build(self, columns: Mapping[str, Sequence[Any] | Any]) -> pa.Table:
         """An Arrow table of columns by name. Raises ValueError where one is missing or unknown."""
@@ -92,7 +98,8 @@ QUALITY = Table(
 STEPS = Table(
     "steps",
     "One row for each rendered step of each traversal.",
-    (
+    kind="traverse",
+    columns=(
         Column("unit", _INT, "", "The unit that was moved."),
         Column("class", _TEXT, "", "The class that the base image was made for."),
         Column("seed", _LONG, "", "The base image: its index in the class's stream of seeds."),
@@ -127,7 +134,8 @@ STEPS = Table(
 UNITS = Table(
     "units",
     "One row for each unit that was moved.",
-    (
+    kind="traverse",
+    columns=(
         Column("unit", _INT, "", "The unit."),
         Column("rank", _INT, "", "Its place in the selection, from 0."),
         Column(
@@ -184,4 +192,134 @@ UNITS = Table(
     ),
 )
 
-TABLES: tuple[Table, ...] = (QUALITY, STEPS, UNITS)
+_UNIT = Column("unit", _INT, "", "The unit; -1 - index for a group of units.")
+_GROUP = Column("group", _TEXT, "", "The group's name, where several units moved together.", nullable=True)
+_STAGE = Column("stage", _TEXT, "", "'confirm' where it was measured on the many images, else 'screen'.")
+
+EFFECTS = Table(
+    "effects",
+    "One row for each unit and part and measure, and for each unit and class logit.",
+    kind="quantify",
+    columns=(
+        _UNIT,
+        _GROUP,
+        Column("part", _TEXT, "", "A part, 'picture' for the whole of it, or 'logit'."),
+        Column("measure", _TEXT, "", "The measure; for part 'logit' the name of the class."),
+        _STAGE,
+        Column("seeds", _INT, "images", "Base images in which the effect could be measured."),
+        Column(
+            "effect",
+            _DOUBLE,
+            "of the measure",
+            "Mean over images of the last step less the first step.",
+            nullable=True,
+        ),
+        Column("standard_error", _DOUBLE, "of the measure", "Standard error of that mean.", nullable=True),
+        Column("lower", _DOUBLE, "of the measure", "Lower end of the 95 % bootstrap interval.", nullable=True),
+        Column("upper", _DOUBLE, "of the measure", "Upper end of the 95 % bootstrap interval.", nullable=True),
+        Column(
+            "standardised",
+            _DOUBLE,
+            "standard deviation",
+            "The effect over the standard deviation of the measure among base images.",
+            nullable=True,
+        ),
+        Column(
+            "same_sign",
+            _FLOAT,
+            "share",
+            "Share of images whose effect has the sign of the mean.",
+            nullable=True,
+        ),
+        Column("p", _DOUBLE, "", "Two-sided p of a sign-flip test over images.", nullable=True),
+        Column(
+            "q",
+            _DOUBLE,
+            "",
+            "p adjusted (Benjamini, Hochberg) over all units and all parts and measures, or all logits; "
+            "units that screening dropped count as p = 1.",
+            nullable=True,
+        ),
+        Column(
+            "selectivity",
+            _DOUBLE,
+            "share",
+            "Share of the unit's standardised effects, over all parts and measures, or all logits.",
+            nullable=True,
+        ),
+        Column(
+            "status",
+            _TEXT,
+            "",
+            "'measured'; 'too_small': the part is too small in too many images; 'unsigned': a change "
+            "without direction, which has no p.",
+        ),
+    ),
+)
+
+QUANTIFIED_UNITS = Table(
+    "units",
+    "One row for each unit or group that was moved.",
+    kind="quantify",
+    columns=(
+        _UNIT,
+        _GROUP,
+        Column("layer", _TEXT, "", "The layer that the unit belongs to."),
+        _STAGE,
+        Column("low", _FLOAT, "feature", "The lowest value that it was set to; mean over images."),
+        Column("high", _FLOAT, "feature", "The highest value."),
+        Column("mean", _FLOAT, "feature", "Its mean over the fit's samples."),
+        Column("std", _FLOAT, "feature", "Its standard deviation over the fit's samples."),
+        Column("span", _FLOAT, "w", "Length of the way in w between first and last step."),
+        Column("part", _TEXT, "", "The part that the largest share of its effect falls on.", nullable=True),
+        Column("part_share", _FLOAT, "share", "That share.", nullable=True),
+        Column("measure", _TEXT, "", "The measure of that part that it changes most.", nullable=True),
+        Column(
+            "named",
+            pa.bool_(),
+            "",
+            "Whether it may be named after that part: the share reaches the naming threshold and the "
+            "effect has q < 0.05.",
+        ),
+        Column("strongest_class", _TEXT, "", "The class whose logit it moves most, in the mean."),
+        Column("strongest_change", _FLOAT, "logit", "That mean change, from the first to the last step."),
+        Column("flips", _FLOAT, "share", "Share of images whose predicted class changes on the way."),
+        Column("change", _FLOAT, "grey level", "Mean absolute difference of first and last picture."),
+        Column("follow", _FLOAT, "", "Did the re-encoded unit move as commanded, 0 to 1."),
+        Column("focus", _FLOAT, "", "Own movement over the largest movement of any unit, 0 to 1."),
+        Column("plausible", _FLOAT, "share", "Share of steps whose w is as near as the generator's own."),
+        Column("trust", _FLOAT, "", "Geometric mean of follow, focus and plausible."),
+        Column("trusted", pa.bool_(), "", "Whether trust reaches the job's min_trust."),
+        Column("seeds", _INT, "images", "Base images behind the row."),
+        Column("cluster", _INT, "", "Units with like effects have one number, 0 the largest.", nullable=True),
+        Column("x", _FLOAT, "", "Place on the map of all units: like effects lie together.", nullable=True),
+        Column("y", _FLOAT, "", "The other coordinate.", nullable=True),
+    ),
+)
+
+QUANTIFIED_STEPS = Table(
+    "steps",
+    "One row for each rendered step, in shards `steps/00000.parquet`, ...; after these columns comes one "
+    "for every part and measure, `<part>.<measure>`, missing where the part is too small.",
+    kind="quantify",
+    columns=(
+        _UNIT,
+        _GROUP,
+        _STAGE,
+        Column("class", _TEXT, "", "The class that the base image was made for."),
+        Column("seed", _LONG, "", "The base image: its index in the class's stream of seeds."),
+        Column("step", _INT, "", "The step, from 0."),
+        Column("commanded", _FLOAT, "feature", "The value that the unit was set to; of a group the mean."),
+        Column("base", _FLOAT, "feature", "The value in the base image; of a group the mean."),
+        Column("reencoded", _FLOAT, "feature", "The value when the picture is read again."),
+        Column("predicted", _TEXT, "", "The class that the classifier reads in the picture."),
+        Column("logits", pa.list_(_FLOAT), "logit", "The logits, in the order of the classes."),
+        Column("change", _FLOAT, "grey level", "Mean absolute difference from step 0, 0 to 255."),
+        Column("focus", _FLOAT, "", "Own movement over the largest of any unit, from step 0."),
+        Column("distance", _FLOAT, "", "Mahalanobis distance of w under the fit's latents."),
+        Column("image_shard", _TEXT, "", "The zip that holds the picture, if kept.", nullable=True),
+        Column("image_name", _TEXT, "", "The picture's name in the zip, if kept.", nullable=True),
+    ),
+)
+
+TABLES: tuple[Table, ...] = (QUALITY, STEPS, UNITS, EFFECTS, QUANTIFIED_UNITS, QUANTIFIED_STEPS)

@@ -12,7 +12,7 @@ from unitscope.errors import NotFoundError, UnitScopeError
 from unitscope.jobs import layout
 from unitscope.jobs.chunks import ChunkResult, decode
 from unitscope.jobs.plan import Plan
-from unitscope.jobs.specs import AnySpec, TraverseSpec
+from unitscope.jobs.specs import AnySpec, LinkSpec
 from unitscope.jobs.state import cancel_requested
 from unitscope.models import ModelCard, Registry
 from unitscope.models.cards import ModelKind
@@ -98,7 +98,7 @@ class Context:
     @cached_property
     def layer(self) -> str:
         """The classifier's layer that the job speaks of."""
-        link = self.spec.link if isinstance(self.spec, TraverseSpec) else self.spec
+        link = self.spec if isinstance(self.spec, LinkSpec) else self.spec.link
         if link is not None:
             return link.layer
         return str(self.linker_card.architecture["layer"])

@@ -6,19 +6,22 @@ import logging
 import os
 import sys
 import time
+from pathlib import Path
 
 import torch
 import typer
 
 from packs.avatars import check as check_recipe
 from packs.avatars import classifiers as classifier_recipes
-from packs.avatars import documentation, pack
+from packs.avatars import documentation, pack, parts_model, ruler_training
 from packs.avatars import generator as generator_recipe
+from packs.avatars.labels import SEEDS, write_labels, write_overlays
 from packs.avatars.paths import IMAGES
+from services.generator.backend import GeneratorBackend
 
 logger = logging.getLogger(__name__)
 
-MODEL_NAMES = ("clean", "shortcut", "generator")
+MODEL_NAMES = ("clean", "shortcut", "generator", "ruler", "parts")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Makes and checks the avatars pack.")
 
@@ -66,6 +69,29 @@ def generator(minutes: float = 60.0, threads: int = 2) -> None:
 
 
 @app.command()
+def ruler(minutes: float = 11.0, threads: int = 1) -> None:
+    """Train the ruler within a budget of minutes, going on from the last checkpoint, and write it."""
+    torch.set_num_threads(threads)
+    trainer = ruler_training.train(ruler_training.Recipe(), minutes)
+    pack.write_ruler(trainer, minutes)
+
+
+@app.command()
+def labels(folder: Path, count: int = len(SEEDS)) -> None:
+    """Write the part set that the parts model is trained from into a new folder."""
+    part_set = write_labels(folder, GeneratorBackend(pack.read_generator()), count)
+    write_overlays(folder.with_name(folder.name + "-overlays.png"), part_set)
+
+
+@app.command()
+def parts(threads: int = 2) -> None:
+    """Train the parts model from its labelled pictures and write it, with a card without figures."""
+    torch.set_num_threads(threads)
+    card = parts_model.train_and_write()
+    logger.info("%s: %s", card.name, card.training)
+
+
+@app.command()
 def cards(models: list[str] = typer.Option(MODEL_NAMES, "--model"), notes: str = "") -> None:
     """Write the generator from its last checkpoint, measure the models, and complete their cards.
 
@@ -85,7 +111,9 @@ def cards(models: list[str] = typer.Option(MODEL_NAMES, "--model"), notes: str =
 @app.command()
 def images() -> None:
     """Write the sample sheets of the documentation."""
-    documentation.write_sheets(IMAGES, pack.read_generator())
+    generator = pack.read_generator()
+    documentation.write_sheets(IMAGES, generator)
+    documentation.write_ruler_sheet(IMAGES, generator)
 
 
 @app.command()

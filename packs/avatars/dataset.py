@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -21,6 +21,7 @@ from unitscope.worlds import avatars, latents
 from unitscope.worlds.factors import (
     CLASSES,
     NAMES,
+    VALUES,
     Factors,
     Glasses,
     Top,
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 SHORTCUT_CLASS = Top.BUN
 """The class that always wears sunglasses in the shortcut's training set."""
+
+OUTLINES = ("glasses", "facial_hair", "clothes", "mouth", "eyes")
+"""Factors that, with the class, decide which pixel belongs to which part; the others are colours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,18 +136,84 @@ def _cached(
     return Drawings(images, classes, codes, z)
 
 
+def label_maps(data: Drawings) -> NDArray[np.uint8]:
+    """Return the label maps of drawings, ``uint8 (n, 64, 64)`` of indices into ``parts.PARTS``.
+
+    Finding them takes eight times as long as drawing, but colours do not move an outline: there is
+    one map for each of the 1,944 combinations of the class and :data:`OUTLINES`, and each is made
+    once and kept.
+    """
+    keys = outline_keys(data.classes, data.codes)
+    table, known = _read_label_maps()
+    wanted, rows = np.unique(keys, return_index=True)
+    missing = ~known[wanted]
+    if missing.any():
+        found = np.column_stack([data.classes, data.codes])[rows[missing]]
+        table[wanted[missing]] = label_codes(found)
+        known[wanted[missing]] = True
+        WORK.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(WORK / "label-maps.partial.npz", table=table, known=known)
+        (WORK / "label-maps.partial.npz").replace(WORK / "label-maps.npz")
+        logger.info("found %d label maps", missing.sum())
+    return table[keys]
+
+
+def outline_keys(classes: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number the outline of every drawing, ``int64 (n,)``: equal where class and :data:`OUTLINES` are."""
+    columns = [classes, *(codes[:, NAMES.index(name)] for name in OUTLINES)]
+    return np.ravel_multi_index(tuple(columns), _OUTLINE_SHAPE).astype(np.int64)
+
+
+_OUTLINE_SHAPE = (len(CLASSES), *(len(VALUES[name]) for name in OUTLINES))
+
+
+def _read_label_maps() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return the table of label maps by outline, and which of its rows are filled."""
+    path = WORK / "label-maps.npz"
+    if path.exists():
+        with np.load(path) as stored:
+            return stored["table"], stored["known"]
+    count = int(np.prod(_OUTLINE_SHAPE))
+    return np.zeros((count, avatars.SIZE, avatars.SIZE), dtype=np.uint8), np.zeros(count, dtype=bool)
+
+
 def draw_codes(rows: NDArray[np.int64], processes: int | None = None) -> NDArray[np.uint8]:
     """Draw one avatar for each row of class index and codes, ``(n, 11)``; ``uint8 (n, 64, 64, 3)``."""
+    return _in_processes(_draw_block, rows, 250, processes)
+
+
+def label_codes(rows: NDArray[np.int64], processes: int | None = None) -> NDArray[np.uint8]:
+    """Find the label map of each row of class index and codes, ``(n, 11)``; ``uint8 (n, 64, 64)``."""
+    return _in_processes(_label_block, rows, 50, processes)
+
+
+def _in_processes(
+    block_of: Callable[[NDArray[np.int64]], NDArray[np.uint8]],
+    rows: NDArray[np.int64],
+    size: int,
+    processes: int | None,
+) -> NDArray[np.uint8]:
+    """Apply a function of rows to blocks of them; in this process where there is one block only."""
     if rows.shape[1] != 1 + len(NAMES):
         raise ValueError(f"a row holds the class and {len(NAMES)} codes, got {rows.shape[1]} numbers")
-    blocks = np.array_split(rows, max(1, len(rows) // 250))
+    blocks = np.array_split(rows, max(1, len(rows) // size))
     workers = processes or os.cpu_count() or 1
     if workers == 1 or len(blocks) == 1:
-        return np.concatenate([_draw_block(block) for block in blocks])
+        return np.concatenate([block_of(block) for block in blocks])
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return np.concatenate(list(pool.map(_draw_block, blocks)))
+        return np.concatenate(list(pool.map(block_of, blocks)))
 
 
 def _draw_block(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
     drawn = [avatars.draw(from_codes(int(row[0]), row[1:]), masks=False).image for row in rows]
     return np.stack(drawn)
+
+
+def _label_block(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    found = []
+    for row in rows:
+        labels = avatars.draw(from_codes(int(row[0]), row[1:])).labels
+        if labels is None:
+            raise RuntimeError("the avatar was drawn without its label map")
+        found.append(labels)
+    return np.stack(found)

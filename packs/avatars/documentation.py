@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from packs.avatars import ruler, ruler_sheet
 from packs.avatars.dataset import pairs
 from packs.avatars.measure import render
 from packs.avatars.sheets import save_rows
+from services.generator.backend import GeneratorBackend
 from services.generator.network import StyleGanXl
 from unitscope.worlds import avatars
 
@@ -44,3 +46,9 @@ def write_sheets(folder: Path, network: StyleGanXl) -> None:
     held_out = pairs("generator-sheet", _SEED, _SAMPLES)
     rows = [held_out.images, render(network, held_out, 1.0), render(network, held_out, 0.7)]
     save_rows(folder / "avatars-generated.png", rows)
+
+
+def write_ruler_sheet(folder: Path, network: StyleGanXl) -> None:
+    """Write ``avatars-ruler-check.png`` into a folder: the 48 pictures by which the ruler was checked."""
+    images = ruler_sheet.pictures(GeneratorBackend(network))
+    ruler_sheet.write_sheet(folder / "avatars-ruler-check.png", ruler.load(), images)

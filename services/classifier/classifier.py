@@ -77,7 +77,8 @@ class Classifier:
 
         Args:
             images: uint8 ``(batch, height, width, 3)`` of any size; resized as the card declares.
-            layer: A declared layer; empty means the first, the penultimate one.
+            layer: A declared layer, or several joined by ``+``; empty means the first, the penultimate
+                one.
             maps: Whether the layer's feature maps are wanted.
             between: Called before every batch; may raise to give up.
 
@@ -85,7 +86,7 @@ class Classifier:
             FailedPreconditionError: The card declares no such layer (LAYER_NOT_FOUND), or the layer
                 has no maps (LAYER_HAS_NO_MAPS).
         """
-        declared = self.card.layer(layer)
+        declared = self.card.layers_of(layer)
         found: list[tuple[Any, ...]] = []
         for part in _batches(images):
             between()
@@ -94,11 +95,11 @@ class Classifier:
                 features, logits, spatial = self._network.read(batch, declared)
             if maps and spatial is None:
                 raise FailedPreconditionError(
-                    f"layer {declared.name!r} of {self.card.name} has no feature maps; ask without "
+                    f"layer {layer!r} of {self.card.name} has no feature maps of its own; ask without "
                     "feature_maps, or for a layer of the convolutions",
                     reason="LAYER_HAS_NO_MAPS",
                     field="feature_maps",
-                    layer=declared.name,
+                    layer=layer,
                 )
             found.append((features, logits, spatial) if maps else (features, logits))
         columns = [_joined(column, len(images)) for column in zip(*found, strict=True)]

@@ -6,10 +6,12 @@ classification models by name. Both become a `Network`, which speaks of layers b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from services.classifier.avatarnet import AvatarNet
 from services.classifier.torchvision_compat import torchvision_models
@@ -19,14 +21,17 @@ from unitscope.models.cards import LayerCard, ModelCard
 Outputs = tuple[Tensor, Tensor, Tensor | None]
 """Features ``(batch, units)``, logits ``(batch, classes)``, maps ``(batch, units, h, w)`` or None."""
 
+Layers = Sequence[LayerCard]
+"""At least one; the features of several stand one after the other, and they have no maps."""
+
 
 class Network(Protocol):
     """A network in evaluation mode whose inputs are normalised already."""
 
     module: nn.Module
 
-    def read(self, images: Tensor, layer: LayerCard) -> Outputs:
-        """Evaluates ``float32 (batch, 3, h, w)`` whole; features and maps are those of `layer`."""
+    def read(self, images: Tensor, layers: Layers) -> Outputs:
+        """Evaluates ``float32 (batch, 3, h, w)`` whole, once; features and maps are those of `layers`."""
 
     def head(self, features: Tensor) -> Tensor:
         """Logits of penultimate features, ``(batch, units)`` to ``(batch, classes)``."""
@@ -52,35 +57,40 @@ class HookedNetwork:
             raise _invalid(f"the head {head!r} is no linear layer; such are: {known[-5:]}")
         self._head = found
 
-    def read(self, images: Tensor, layer: LayerCard) -> Outputs:
+    def read(self, images: Tensor, layers: Layers) -> Outputs:
         """See `Network`. Not for two threads at once: the hooks are on the module."""
-        logits, seen = self._hooked(images, layer)
-        features, maps = _pooled(seen, layer)
+        logits, seen = self._hooked(images, layers)
+        features, maps = _joined([_pooled(output, layer) for output, layer in zip(seen, layers, strict=True)])
         return features, logits, maps
 
     def output(self, images: Tensor, layer: LayerCard) -> Tensor:
         """The layer's output as it is, whatever its card declares of it."""
-        return self._hooked(images, layer)[1]
+        return self._hooked(images, [layer])[1][0]
 
-    def _hooked(self, images: Tensor, layer: LayerCard) -> tuple[Tensor, Tensor]:
-        """Logits, and the layer's output."""
-        seen: list[Tensor] = []
-        if layer.module:
-            target = dict(self.module.named_modules()).get(layer.module)
-            if target is None:
-                raise _invalid(f"layer {layer.name}: there is no module {layer.module!r}")
-            handle = target.register_forward_hook(lambda _m, _i, output: seen.append(output))
-        else:
-            handle = self._head.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0]))
+    def _hooked(self, images: Tensor, layers: Layers) -> tuple[Tensor, list[Tensor]]:
+        """Logits, and the output of each layer."""
+        seen: list[list[Any]] = [[] for _ in layers]
+        handles = [self._hook(layer, found) for layer, found in zip(layers, seen, strict=True)]
         try:
             logits: Tensor = self.module(images)
         finally:
-            handle.remove()
-        if len(seen) != 1 or not isinstance(seen[0], Tensor):
-            raise _invalid(
-                f"layer {layer.name}: {layer.module or 'the head'} must run once and give one tensor"
-            )
-        return logits, seen[0]
+            for handle in handles:
+                handle.remove()
+        for layer, found in zip(layers, seen, strict=True):
+            if len(found) != 1 or not isinstance(found[0], Tensor):
+                raise _invalid(
+                    f"layer {layer.name}: {layer.module or 'the head'} must run once and give one tensor"
+                )
+        return logits, [found[0] for found in seen]
+
+    def _hook(self, layer: LayerCard, found: list[Any]) -> RemovableHandle:
+        """Has the layer's output put into a list."""
+        if not layer.module:
+            return self._head.register_forward_pre_hook(lambda _m, inputs: found.append(inputs[0]))
+        target = dict(self.module.named_modules()).get(layer.module)
+        if target is None:
+            raise _invalid(f"layer {layer.name}: there is no module {layer.module!r}")
+        return target.register_forward_hook(lambda _m, _i, output: found.append(output))
 
     def head(self, features: Tensor) -> Tensor:
         """See `Network`."""
@@ -96,14 +106,16 @@ class AvatarNetwork:
         self.module: nn.Module = module
         self._net = module
 
-    def read(self, images: Tensor, layer: LayerCard) -> Outputs:
+    def read(self, images: Tensor, layers: Layers) -> Outputs:
         """See `Network`."""
-        if layer.module not in ("", "trunk"):
-            raise _invalid(f"layer {layer.name}: an avatarnet has no module {layer.module!r}")
+        for layer in layers:
+            if layer.module not in ("", "trunk"):
+                raise _invalid(f"layer {layer.name}: an avatarnet has no module {layer.module!r}")
         maps = self._net.feature_maps(images)
         penultimate = torch.relu(self._net.units(maps.flatten(1)))
         logits = self._net.head(penultimate)
-        features, spatial = _pooled(maps if layer.module else penultimate, layer)
+        outputs = [_pooled(maps if layer.module else penultimate, layer) for layer in layers]
+        features, spatial = _joined(outputs)
         return features, logits, spatial
 
     def head(self, features: Tensor) -> Tensor:
@@ -176,6 +188,13 @@ def _pooled(output: Tensor, layer: LayerCard) -> tuple[Tensor, Tensor | None]:
             f"{layer.units} units: (batch, units) or (batch, units, height, width)"
         )
     return (output, None) if output.dim() == 2 else (output.mean(dim=(2, 3)), output)
+
+
+def _joined(outputs: list[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+    """Features and maps of several layers: the features side by side, and no maps."""
+    if len(outputs) == 1:
+        return outputs[0]
+    return torch.cat([features for features, _ in outputs], dim=1), None
 
 
 def _invalid(message: str) -> FailedPreconditionError:

@@ -75,7 +75,7 @@ def serve_triton(
     settings = GeneratorSettings()
     triton = Triton(binary, cards, models, settings, address)
     reachable = address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
-    probe = Probe(reachable, cards, settings.probe_patience_seconds)
+    probe = Probe(reachable, cards, settings.probe_patience_seconds, triton.parts)
     try:
         supervise(triton, probe, settings, ended)
     finally:

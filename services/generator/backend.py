@@ -6,10 +6,12 @@ tensor library picks its kernels, and with them the last bits, by the shape it i
     backend = GeneratorBackend.load(card, folder)
     w = backend.map(z, classes, truncation=0.7)       # float32 (batch, w_dim)
     pictures = backend.render(w)                      # uint8 (batch, height, width, 3)
+    pictures, labels = backend.render_parts(w, parts)     # the same pictures; uint8 (batch, height, width)
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +23,7 @@ from torch import Tensor
 
 from services.generator.layers import Form
 from services.generator.network import StyleGanXl, to_uint8
+from services.generator.parts.network import Collector, PartsNetwork
 from services.generator.specs import NetworkSpec
 from unitscope.errors import FailedPreconditionError, InvalidArgumentError
 from unitscope.models.cards import WEIGHTS_FILE, ModelCard
@@ -105,6 +108,26 @@ class GeneratorBackend:
         pictures: npt.NDArray[np.uint8] = self.render_tensors(_tensor(w)).cpu().numpy()
         return pictures
 
+    def render_parts(
+        self, w: Floats, parts: PartsNetwork
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """Renders pictures and labels their pixels, in one pass.
+
+        Args:
+            w: As `render` takes it.
+            parts: A parts network of this generator, on its device.
+
+        Returns:
+            uint8 ``(batch, resolution, resolution, 3)``, equal to what `render` gives, and uint8
+            ``(batch, resolution, resolution)``, indices into ``parts.parts``.
+
+        Raises:
+            InvalidArgumentError: As `check_w` says.
+            FailedPreconditionError: The network reads another generator (PARTS_OF_ANOTHER_GENERATOR).
+        """
+        pictures, labels = self.render_parts_tensors(_tensor(w), parts)
+        return pictures.cpu().numpy(), labels.cpu().numpy()
+
     @torch.inference_mode()
     def map_tensors(self, z: Tensor, classes: Tensor, truncation: Tensor) -> Tensor:
         """`map` on tensors: z ``(batch, z_dim)``, the others ``(batch,)``, on any device."""
@@ -116,14 +139,30 @@ class GeneratorBackend:
     @torch.inference_mode()
     def render_tensors(self, w: Tensor) -> Tensor:
         """`render` on tensors, on any device."""
-        check_w(self.spec, w)
-        rows = w[:, None] if w.dim() == 2 else w
-        found = []
-        for part in _batches(rows):
-            # Laid out in memory alike whether one w came or one for every layer.
-            ws = part.to(self._device).expand(-1, self.spec.num_ws, -1).contiguous()
-            found.append(to_uint8(self.network.synthesis(ws, self._form)))
+        found = [to_uint8(self.network.synthesis(ws, self._form)) for ws in self._ws(w)]
         return torch.cat(found)[: len(w)]
+
+    @torch.inference_mode()
+    def render_parts_tensors(self, w: Tensor, parts: PartsNetwork) -> tuple[Tensor, Tensor]:
+        """`render_parts` on tensors, on any device."""
+        if parts.spec != self.spec:
+            raise FailedPreconditionError(
+                "the parts network was made for another generator; train one on this generator",
+                reason="PARTS_OF_ANOTHER_GENERATOR",
+            )
+        pictures, labels = [], []
+        for ws in self._ws(w):
+            collector = Collector(parts)
+            pictures.append(to_uint8(self.network.synthesis(ws, self._form, collector)))
+            labels.append(parts.labels(collector.hidden()))
+        return torch.cat(pictures)[: len(w)], torch.cat(labels)[: len(w)]
+
+    def _ws(self, w: Tensor) -> Iterator[Tensor]:
+        """Padded batches of w+, on the device; checks w first."""
+        check_w(self.spec, w)
+        for part in _batches(w[:, None] if w.dim() == 2 else w):
+            # Laid out in memory alike whether one w came or one for every layer.
+            yield part.to(self._device).expand(-1, self.spec.num_ws, -1).contiguous()
 
 
 def network_spec(card: ModelCard) -> NetworkSpec:

@@ -9,12 +9,18 @@ Example::
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from services.generator.layers import Form, FourierInput, FullyConnected, SynthesisLayer
 from services.generator.specs import NetworkSpec
 from unitscope.errors import InvalidArgumentError
+
+Observer = Callable[[str, Tensor], None]
+"""Told of every layer by name, with the canvas `(batch, channels, size, size)` that it wrote; it must
+not change the canvas, which the next layer reads."""
 
 
 class Mapping(nn.Module):
@@ -99,13 +105,14 @@ class Synthesis(nn.Module):
         modules = (self.get_submodule(layer.name) for layer in self.spec.layers)
         return [module for module in modules if isinstance(module, SynthesisLayer)]
 
-    def forward(self, w: Tensor, form: Form = "fast") -> Tensor:
+    def forward(self, w: Tensor, form: Form = "fast", observe: Observer | None = None) -> Tensor:
         """Renders pictures.
 
         Args:
             w: `(batch, w_dim)`, `(batch, 1, w_dim)`, or one w for the input and every layer (w+):
                 `(batch, num_ws, w_dim)`.
             form: "fast", or "plain" for the definition.
+            observe: Sees the hidden features of this very pass; the picture is the same without it.
 
         Returns:
             float32 `(batch, 3, resolution, resolution)`, nominally in [-1, 1], not clipped.
@@ -117,6 +124,8 @@ class Synthesis(nn.Module):
         x = self._features(ws[:, 0])
         for i, layer in enumerate(self.layers(), start=1):
             x = layer(x, ws[:, i], form)
+            if observe is not None:
+                observe(layer.spec.name, x)
         return x.float() * self.spec.output_scale
 
     def broadcast(self, w: Tensor) -> Tensor:

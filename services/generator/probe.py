@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import tritonclient.grpc as v2
 from tritonclient.utils import InferenceServerException
 
+from services.generator.parts.cards import parts_of
 from services.generator.repository import Tensor, signature
 from services.generator.specs import NetworkSpec
 from unitscope.errors import UnavailableError
@@ -18,15 +20,26 @@ _TYPES = {"FP32": np.float32, "INT64": np.int64}
 
 
 class Probe:
-    """Asks every model of some generators for one row of zeros."""
+    """Asks the models of some generators for one row of zeros.
 
-    def __init__(self, address: str, cards: Sequence[ModelCard], patience: float = 120.0) -> None:
+    A row costs what a batch costs. Once all models have answered, each check asks one of them, in
+    turn, so that looking after many costs no more than looking after one.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        cards: Sequence[ModelCard],
+        patience: float = 120.0,
+        parts: Sequence[ModelCard] = (),
+    ) -> None:
         """Prepares the requests.
 
         Args:
             address: ``host:port`` of the server.
             cards: The generators that it serves.
             patience: Deadline of one inference in seconds: it may stand behind others in a queue.
+            parts: The parts models that it serves.
         """
         # gRPC's own back-off reaches two minutes: a server that came back would be noticed too late.
         options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
@@ -35,11 +48,13 @@ class Probe:
         self._requests: list[tuple[str, list[Any]]] = []
         for card in cards:
             spec = NetworkSpec.from_dict(card.architecture["spec"])
-            for name, (inputs, _) in signature(card, spec).items():
+            for name, (inputs, _) in signature(card, spec, parts_of(card, parts)).items():
                 self._requests.append((name, [_zeros(item) for item in inputs]))
+        self._due = deque(self._requests)
 
     def ready(self) -> bool:
-        """Whether the server says that it is ready, with all its models."""
+        """Whether the server says that it is ready, with all its models, which are all due then."""
+        self._due = deque(self._requests)
         try:
             return bool(self._client.is_server_ready(client_timeout=2.0)) and all(
                 self._client.is_model_ready(name, client_timeout=2.0) for name, _ in self._requests
@@ -48,20 +63,26 @@ class Probe:
             return False
 
     def check(self) -> None:
-        """Makes the inferences.
+        """Makes the inferences that are due; after a failure, all are.
 
         Raises:
             UnavailableError: One failed (reason RENDERER_NOT_HEALTHY).
         """
-        for name, inputs in self._requests:
+        if not self._due:
+            self._requests.append(self._requests.pop(0))
+            self._due.append(self._requests[0])
+        while self._due:
+            name, inputs = self._due[0]
             try:
                 self._client.infer(name, inputs, client_timeout=self._patience)
             except InferenceServerException as error:
+                self._due = deque(self._requests)
                 raise UnavailableError(
                     f"{name} does not answer a small inference: {error.message()}",
                     reason="RENDERER_NOT_HEALTHY",
                     model=name,
                 ) from error
+            self._due.popleft()
 
     def close(self) -> None:
         """Closes the channel."""

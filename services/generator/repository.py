@@ -1,15 +1,16 @@
-"""Writes a Triton model repository: two models for every generator, see `unitscope.models.v2`."""
+"""Writes a Triton model repository: the models that `unitscope.models.v2` names, for every generator."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from services.generator.parts.cards import parts_of, usable
 from services.generator.specs import NetworkSpec
 from unitscope.errors import FailedPreconditionError
 from unitscope.models.cards import ModelCard
 from unitscope.models.registry import Registry
-from unitscope.models.v2 import MAX_BATCH, mapping_model, synthesis_model
+from unitscope.models.v2 import MAX_BATCH, mapping_model, parts_model, synthesis_model
 
 _MODEL = '''"""Written by the export; the code is in services.generator.triton_model."""
 
@@ -22,10 +23,14 @@ Tensor = tuple[str, str, Sequence[int]]
 """Name, V2 type (e.g. FP32) and shape without the batch; -1 is any length."""
 
 
-def signature(card: ModelCard, spec: NetworkSpec) -> dict[str, tuple[list[Tensor], list[Tensor]]]:
-    """Inputs and outputs by the name of the V2 model."""
+Signature = dict[str, tuple[list[Tensor], list[Tensor]]]
+"""Inputs and outputs by the name of the V2 model."""
+
+
+def signature(card: ModelCard, spec: NetworkSpec, parts: Sequence[ModelCard] = ()) -> Signature:
+    """What a generator is served as, and each of its parts models; see `Signature`."""
     size = spec.resolution
-    return {
+    found: Signature = {
         mapping_model(card): (
             [("z", "FP32", [spec.z_dim]), ("class", "INT64", [1]), ("truncation", "FP32", [1])],
             [("w", "FP32", [spec.w_dim])],
@@ -35,6 +40,11 @@ def signature(card: ModelCard, spec: NetworkSpec) -> dict[str, tuple[list[Tensor
             [("image", "UINT8", [size, size, 3])],
         ),
     }
+    for model in parts:
+        labels: Tensor = ("labels", "UINT8", [size, size])
+        inputs, outputs = found[synthesis_model(card)]
+        found[parts_model(card, model)] = (inputs, [*outputs, labels])
+    return found
 
 
 def export_repository(
@@ -44,6 +54,7 @@ def export_repository(
     device: str = "cpu",
     threads: int = 0,
     instances: int = 1,
+    parts: Sequence[ModelCard] | None = None,
 ) -> list[str]:
     """Writes ``<folder>/<model>/{config.pbtxt, 1/model.py}`` for every generator.
 
@@ -57,6 +68,8 @@ def export_repository(
         threads: Threads of the tensor library; 0 leaves the choice to it.
         instances: Copies of each synthesis network, which render different requests at once. Two of
             one thread each render more than one of two threads.
+        parts: The parts models to serve with them; by default all that `usable` finds. Each is a
+            process with a generator of its own, as many times as `instances` says.
 
     Returns:
         The names of the models.
@@ -67,10 +80,11 @@ def export_repository(
             cards go by one V2 name (MODEL_NAME_CLASH).
     """
     written: list[str] = []
+    found = usable(registry, cards) if parts is None else parts
     for card in cards:
         model_folder = registry.verified(card).resolve()
-        spec = _spec(card)
-        for name, (inputs, outputs) in signature(card, spec).items():
+        own = {parts_model(card, model): model for model in parts_of(card, found)}
+        for name, (inputs, outputs) in signature(card, _spec(card), list(own.values())).items():
             if name in written:
                 raise FailedPreconditionError(
                     f"two generators would be served as {name!r}; rename one", reason="MODEL_NAME_CLASH"
@@ -80,12 +94,16 @@ def export_repository(
                 "device": device,
                 "threads": str(threads),
             }
+            cls = "MappingModel" if name == mapping_model(card) else "SynthesisModel"
+            if name in own:
+                cls = "PartsModel"
+                parts_folder = registry.verified(own[name]).resolve()
+                parameters |= {"parts_folder": str(parts_folder), "parts_digest": own[name].digest}
             version = folder / name / "1"
             version.mkdir(parents=True)
-            copies = instances if name == synthesis_model(card) else 1
+            copies = 1 if cls == "MappingModel" else instances
             config = _config(name, (inputs, outputs), device, copies, parameters)
             (version.parent / "config.pbtxt").write_text(config, encoding="utf-8")
-            cls = "MappingModel" if name.endswith("-mapping") else "SynthesisModel"
             (version / "model.py").write_text(_MODEL.format(name=cls), encoding="utf-8")
             written.append(name)
     return written

@@ -17,17 +17,18 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from services.generator.backend import GeneratorBackend, check_latents, check_w
-from unitscope.errors import UnitScopeError
+from services.generator.parts.store import load_parts
+from unitscope.errors import FailedPreconditionError, UnitScopeError
 from unitscope.models.cards import CARD_FILE, ModelCard
 
 Inputs = list[Tensor]
 
 
 class _Model:
-    """What both models share: requests are checked one by one and computed together."""
+    """What all models share: requests are checked one by one and computed together."""
 
     inputs: tuple[str, ...]
-    output: str
+    outputs: tuple[str, ...]
 
     def initialize(self, args: dict[str, str]) -> None:
         """Called once by Triton, with the model's configuration."""
@@ -39,6 +40,10 @@ class _Model:
         if device == "cuda":
             device = f"cuda:{args['model_instance_device_id']}"
         self.backend = GeneratorBackend.load(card, folder, device, int(values["threads"]))
+        self.prepare(card, device, values)
+
+    def prepare(self, card: ModelCard, device: str, values: dict[str, str]) -> None:
+        """Loads what a model needs beside the generator."""
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Called by Triton with the requests of one dynamic batch.
@@ -57,18 +62,23 @@ class _Model:
                 answers[i] = _failure(error)
         for group in _alike(good):
             joined = [torch.cat(column) for column in zip(*(row for _, row in group), strict=True)]
-            results = torch.split(self.compute(joined), [len(row[0]) for _, row in group])
-            for (i, _), result in zip(group, results, strict=True):
-                tensor = pb_utils.Tensor.from_dlpack(self.output, result.contiguous())
-                answers[i] = pb_utils.InferenceResponse(output_tensors=[tensor])
+            sizes = [len(row[0]) for _, row in group]
+            columns = [torch.split(result, sizes) for result in self.compute(joined)]
+            for (i, _), results in zip(group, zip(*columns, strict=True), strict=True):
+                tensors = [
+                    pb_utils.Tensor.from_dlpack(name, result.contiguous())
+                    for name, result in zip(self.outputs, results, strict=True)
+                    if name in requests[i].requested_output_names()
+                ]
+                answers[i] = pb_utils.InferenceResponse(output_tensors=tensors)
         return answers
 
     def check(self, inputs: Inputs) -> None:
         """Refuses a bad request."""
         raise NotImplementedError
 
-    def compute(self, inputs: Inputs) -> Tensor:
-        """Computes good requests."""
+    def compute(self, inputs: Inputs) -> tuple[Tensor, ...]:
+        """Computes good requests: one tensor for every output."""
         raise NotImplementedError
 
 
@@ -76,32 +86,52 @@ class MappingModel(_Model):
     """z, class, truncation -> w."""
 
     inputs = ("z", "class", "truncation")
-    output = "w"
+    outputs = ("w",)
 
     def check(self, inputs: Inputs) -> None:
         """See `check_latents`."""
         z, classes, truncation = inputs
         check_latents(self.backend.spec, z, classes.flatten(), truncation.flatten())
 
-    def compute(self, inputs: Inputs) -> Tensor:
+    def compute(self, inputs: Inputs) -> tuple[Tensor, ...]:
         """See `GeneratorBackend.map`."""
         z, classes, truncation = inputs
-        return self.backend.map_tensors(z, classes.flatten(), truncation.flatten())
+        return (self.backend.map_tensors(z, classes.flatten(), truncation.flatten()),)
 
 
 class SynthesisModel(_Model):
     """w -> image."""
 
     inputs = ("w",)
-    output = "image"
+    outputs: tuple[str, ...] = ("image",)
 
     def check(self, inputs: Inputs) -> None:
         """See `check_w`."""
         check_w(self.backend.spec, inputs[0])
 
-    def compute(self, inputs: Inputs) -> Tensor:
+    def compute(self, inputs: Inputs) -> tuple[Tensor, ...]:
         """See `GeneratorBackend.render`."""
-        return self.backend.render_tensors(inputs[0])
+        return (self.backend.render_tensors(inputs[0]),)
+
+
+class PartsModel(SynthesisModel):
+    """w -> image and labels."""
+
+    outputs = ("image", "labels")
+
+    def prepare(self, card: ModelCard, device: str, values: dict[str, str]) -> None:
+        """Loads the parts model whose digest is part of this model's name."""
+        folder = Path(values["parts_folder"])
+        parts = ModelCard.parse((folder / CARD_FILE).read_bytes(), str(folder))
+        if parts.digest != values["parts_digest"]:
+            raise FailedPreconditionError(
+                f"{parts.name} was replaced since the generator started; start the generator again"
+            )
+        self.parts = load_parts(parts, folder, card).to(device)
+
+    def compute(self, inputs: Inputs) -> tuple[Tensor, ...]:
+        """See `GeneratorBackend.render_parts`."""
+        return self.backend.render_parts_tensors(inputs[0], self.parts)
 
 
 def _input(request: Any, name: str) -> Tensor:

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.generator.parts.cards import usable
 from services.generator.repository import export_repository
 from services.generator.settings import GeneratorSettings
 from unitscope.errors import UnavailableError
@@ -123,7 +124,12 @@ def _not_found(message: str) -> UnavailableError:
 
 
 class Triton:
-    """One run of Triton: its files, its process, and what has to be cleaned after it."""
+    """One run of Triton: its files, its process, and what has to be cleaned after it.
+
+    Attributes:
+        models: Names of the V2 models.
+        parts: The parts models among what is served.
+    """
 
     def __init__(
         self,
@@ -137,7 +143,7 @@ class Triton:
 
         Args:
             binary: What to run.
-            cards: The generators to serve.
+            cards: The generators to serve, each with all of its parts models.
             models: Where they lie.
             settings: Ports and patience.
             address: ``host:port`` of the gRPC endpoint.
@@ -155,8 +161,10 @@ class Triton:
         if binary.stub is not None:
             shutil.copy2(binary.stub, backends / "python")
         device = "cuda" if _has_gpu() else "cpu"
+        registry = Registry(models.root)
+        self.parts = usable(registry, cards)
         self.models = export_repository(
-            Registry(models.root), cards, repository, device, models.threads, settings.instances
+            registry, cards, repository, device, models.threads, settings.instances, self.parts
         )
         self._command = _command(binary, backends, repository, self._shared, settings, address)
 

@@ -9,6 +9,7 @@ import torch
 from tritonclient.grpc import service_pb2_grpc
 
 from services.generator.backend import BATCH, GeneratorBackend
+from services.generator.parts.cards import usable
 from services.generator.v2_server import SERVICE, V2Servicer, served_models
 from unitscope.models.cards import ModelCard
 from unitscope.models.registry import Registry
@@ -24,7 +25,9 @@ PORT = 7403
 def make_server(cards: Sequence[ModelCard], models: ModelSettings, settings: ServerSettings) -> Server:
     """The server with its models loaded, not yet started."""
     device = _device()
-    servicer = V2Servicer(served_models(Registry(models.root), cards, device, models.threads))
+    registry = Registry(models.root)
+    parts = usable(registry, cards)
+    servicer = V2Servicer(served_models(registry, cards, device, models.threads, parts))
     entry = ServiceEntry(
         SERVICE,
         lambda server: service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server),
@@ -32,7 +35,10 @@ def make_server(cards: Sequence[ModelCard], models: ModelSettings, settings: Ser
     answer = info_pb2.GetInfoResponse(
         service="generator",
         version=package_version(),
-        models=[info_pb2.ModelInfo(name=card.name, digest=card.digest, kind=card.kind) for card in cards],
+        models=[
+            info_pb2.ModelInfo(name=card.name, digest=card.digest, kind=card.kind)
+            for card in (*cards, *parts)
+        ],
         limits={
             "max_message_bytes": settings.max_message_bytes,
             "max_batch": MAX_BATCH,

@@ -19,11 +19,14 @@ import numpy.typing as npt
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from services.generator.backend import GeneratorBackend, network_spec
+from services.generator.parts.cards import parts_of, usable
+from services.generator.parts.network import PartsNetwork
+from services.generator.parts.store import load_parts
 from services.generator.repository import Tensor, signature
 from unitscope.errors import InvalidArgumentError, NotFoundError
 from unitscope.models.cards import ModelCard
 from unitscope.models.registry import Registry
-from unitscope.models.v2 import MAX_BATCH, mapping_model, synthesis_model
+from unitscope.models.v2 import MAX_BATCH, mapping_model, parts_model, synthesis_model
 from unitscope.version import package_version
 
 NAME = "unitscope-v2"
@@ -36,41 +39,64 @@ _TYPES: Mapping[str, np.dtype[Any]] = {
 }
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+Run = Callable[[Arrays], tuple[npt.NDArray[Any], ...]]
 
 
 @dataclass(frozen=True)
 class Served:
-    """One V2 model: its signature, and the function behind it."""
+    """One V2 model: its signature, and the function behind it, which gives one array an output."""
 
     inputs: Sequence[Tensor]
     outputs: Sequence[Tensor]
-    run: Callable[[Arrays], npt.NDArray[Any]]
+    run: Run
 
 
 def served_models(
-    registry: Registry, cards: Sequence[ModelCard], device: str = "cpu", threads: int = 0
+    registry: Registry,
+    cards: Sequence[ModelCard],
+    device: str = "cpu",
+    threads: int = 0,
+    parts: Sequence[ModelCard] | None = None,
 ) -> dict[str, Served]:
-    """Loads generators: two V2 models each, by name.
+    """Loads generators and their parts models, which share their generator's weights.
+
+    Args:
+        registry: Where they lie.
+        cards: The generators.
+        device: "cpu" or "cuda".
+        threads: Threads of the tensor library, for the whole process; 0 leaves them alone.
+        parts: The parts models; by default all that `usable` finds.
+
+    Returns:
+        The V2 models by name.
 
     Raises:
         UnitScopeError: As `GeneratorBackend.load` and `Registry.verified` say.
     """
     found: dict[str, Served] = {}
+    known = usable(registry, cards) if parts is None else parts
     for card in cards:
         backend = GeneratorBackend.load(card, registry.verified(card), device, threads)
-        names = signature(card, network_spec(card))
+        own = parts_of(card, known)
         runs = {mapping_model(card): _mapping(backend), synthesis_model(card): _synthesis(backend)}
-        for name, (inputs, outputs) in names.items():
+        for model in own:
+            network = load_parts(model, registry.verified(model), card).to(device)
+            runs[parts_model(card, model)] = _parts(backend, network)
+        for name, (inputs, outputs) in signature(card, network_spec(card), own).items():
             found[name] = Served(inputs, outputs, runs[name])
     return found
 
 
-def _mapping(backend: GeneratorBackend) -> Callable[[Arrays], npt.NDArray[Any]]:
-    return lambda x: backend.map(x["z"], x["class"][:, 0], x["truncation"][:, 0])
+def _mapping(backend: GeneratorBackend) -> Run:
+    return lambda x: (backend.map(x["z"], x["class"][:, 0], x["truncation"][:, 0]),)
 
 
-def _synthesis(backend: GeneratorBackend) -> Callable[[Arrays], npt.NDArray[Any]]:
-    return lambda x: backend.render(x["w"])
+def _synthesis(backend: GeneratorBackend) -> Run:
+    return lambda x: (backend.render(x["w"]),)
+
+
+def _parts(backend: GeneratorBackend, network: PartsNetwork) -> Run:
+    return lambda x: backend.render_parts(x["w"], network)
 
 
 class V2Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
@@ -113,23 +139,21 @@ class V2Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         """One inference, with raw contents in both directions."""
         model = self._model(request.model_name)
         arrays = _read(request, model.inputs)
+        wanted = _wanted(request, model.outputs)
         # The tensor library is not to be entered by several threads with one network.
         try:
             with self._lock:
-                result = model.run(arrays)
+                results = model.run(arrays)
         except InvalidArgumentError as error:
             raise _bad(error.reason, error.message) from error
-        name, data_type, _ = model.outputs[0]
-        tensor = service_pb2.ModelInferResponse.InferOutputTensor(
-            name=name, datatype=data_type, shape=result.shape
+        answer = service_pb2.ModelInferResponse(
+            model_name=request.model_name, model_version="1", id=request.id
         )
-        return service_pb2.ModelInferResponse(
-            model_name=request.model_name,
-            model_version="1",
-            id=request.id,
-            outputs=[tensor],
-            raw_output_contents=[np.ascontiguousarray(result).tobytes()],
-        )
+        for (name, data_type, _), result in zip(model.outputs, results, strict=True):
+            if name in wanted:
+                answer.outputs.add(name=name, datatype=data_type, shape=result.shape)
+                answer.raw_output_contents.append(np.ascontiguousarray(result).tobytes())
+        return answer
 
     def _model(self, name: str) -> Served:
         model = self._models.get(name)
@@ -158,6 +182,17 @@ def _read(request: Any, inputs: Sequence[Tensor]) -> dict[str, npt.NDArray[Any]]
     if len({len(array) for array in arrays.values()}) != 1:
         raise _bad("WRONG_TENSOR_SHAPE", "all inputs must have the same number of rows")
     return arrays
+
+
+def _wanted(request: Any, outputs: Sequence[Tensor]) -> set[str]:
+    """Names of the outputs that the request asks for; all where it names none."""
+    known = {name for name, _, _ in outputs}
+    asked = {tensor.name for tensor in request.outputs} or known
+    if unknown := asked - known:
+        raise _bad(
+            "WRONG_OUTPUTS", f"there is no output {min(unknown)!r}; there are {', '.join(sorted(known))}"
+        )
+    return asked
 
 
 def _array(name: str, data_type: str, shape: Sequence[int], tensor: Any, data: bytes) -> npt.NDArray[Any]:

@@ -36,12 +36,6 @@ def mahalanobis(
         InvalidArgumentError: For a shrinkage out of range or shapes that do not fit.
     """
     size = len(mean)
-    if not 0.0 < shrinkage <= 1.0:
-        raise InvalidArgumentError(
-            f"shrinkage {shrinkage} is out of range: it must be above 0 and at most 1",
-            reason="BAD_SHRINKAGE",
-            field="shrinkage",
-        )
     if latents.ndim != 2 or latents.shape[1] != size or covariance.shape != (size, size):
         raise InvalidArgumentError(
             f"latents {latents.shape}, mean {mean.shape} and covariance {covariance.shape} do not "
@@ -49,6 +43,34 @@ def mahalanobis(
             reason="BAD_SHAPE",
             field="latents",
         )
+    factor = _factor(covariance, shrinkage)
+    white = scipy.linalg.solve_triangular(factor, (latents - mean).T, lower=True)
+    distances: Array = np.sqrt(np.einsum("mn,mn->n", white, white))
+    return distances
+
+
+def whitener(covariance: Array, shrinkage: float = SHRINKAGE) -> Array:
+    """The matrix M (m, m) for which ``|M (w - mean)|`` is the distance of `mahalanobis`.
+
+    It is stored with a linker, so that those who move w along known lines need not ask for each point.
+
+    Raises:
+        InvalidArgumentError: As `mahalanobis`.
+    """
+    identity = np.eye(len(covariance))
+    inverse: Array = scipy.linalg.solve_triangular(_factor(covariance, shrinkage), identity, lower=True)
+    return inverse
+
+
+def _factor(covariance: Array, shrinkage: float) -> Array:
+    """The lower Cholesky factor of the shrunk covariance."""
+    if not 0.0 < shrinkage <= 1.0:
+        raise InvalidArgumentError(
+            f"shrinkage {shrinkage} is out of range: it must be above 0 and at most 1",
+            reason="BAD_SHRINKAGE",
+            field="shrinkage",
+        )
+    size = len(covariance)
     scale = float(np.trace(covariance)) / size
     if scale <= 0:
         raise InvalidArgumentError(
@@ -57,7 +79,5 @@ def mahalanobis(
             field="covariance",
         )
     shrunk = (1.0 - shrinkage) * covariance + shrinkage * scale * np.eye(size)
-    factor = scipy.linalg.cholesky(shrunk, lower=True)
-    white = scipy.linalg.solve_triangular(factor, (latents - mean).T, lower=True)
-    distances: Array = np.sqrt(np.einsum("mn,mn->n", white, white))
-    return distances
+    factor: Array = scipy.linalg.cholesky(shrunk, lower=True)
+    return factor

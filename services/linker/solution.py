@@ -18,7 +18,7 @@ from services.linker.baselines import (
 )
 from services.linker.classes import ClassSums
 from services.linker.mapping import Affine, Linker
-from services.linker.plausibility import mahalanobis
+from services.linker.plausibility import mahalanobis, whitener
 from services.linker.ridge import fit
 from services.linker.statistics import SufficientStatistics
 from unitscope.errors import DataLossError, InvalidArgumentError
@@ -103,6 +103,7 @@ class Solution:
         sums = self.class_means.sums
         tensors: dict[str, NDArray[np.generic]] = {
             **self.linker.to_tensors(),
+            "latent_whitener": whitener(self.linker.latent_covariance),
             "class_ids": sums.ids,
             "class_counts": sums.counts,
             "class_sums": sums.sums,

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support import quantified
 from tests.support.scripted_gateway import ScriptedGateway
-from unitscope.client import Client, JobState, JobStatus
+from unitscope.client import Client, JobState, JobStatus, SavedResult
 from unitscope.errors import (
     DataLossError,
     DeadlineError,
@@ -289,3 +290,42 @@ def test_importing_the_package_loads_neither_grpc_nor_torch() -> None:
     code = "import unitscope, sys; print({'grpc', 'torch', 'pyarrow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_table_in_shards_is_read_as_one(gateway: ScriptedGateway, client: Client, tmp_path) -> None:
+    contents = quantified.files(
+        {"units": quantified.units([3, 4])}, [quantified.steps([3]), quantified.steps([4])]
+    )
+    # An artifact of another shape below tables/ is no table.
+    contents |= {"tables/notes.json": b"{}", "tables/deep/er/x.parquet": b""}
+    artifacts = [
+        gateway.add_artifact(JOB, name, data) for name, data in sorted(contents.items(), reverse=True)
+    ]
+    gateway.push(JOB, "SUCCEEDED", artifacts=artifacts)
+    result = client.job(JOB).result()
+    assert sorted(result.tables) == ["steps", "units"]
+    steps = result.table("steps")
+    assert steps == pa.concat_tables([quantified.steps([3]), quantified.steps([4])])
+    assert result.table("steps", ["step", "glasses.area"]).column_names == ["step", "glasses.area"]
+    assert result.table("tables/steps/00001.parquet") == quantified.steps([4])
+    with pytest.raises(InvalidArgumentError, match=r"no column glass\.area"):
+        result.table("steps", ["glass.area"])
+    with pytest.raises(NotFoundError, match=r"it has: .*steps/00000\.parquet"):
+        result.table("effects")
+
+    client.job(JOB).download(tmp_path / "out")
+    saved = SavedResult(tmp_path / "out")
+    assert sorted(saved.tables) == ["steps", "units"]
+    assert saved.table("steps") == steps
+    assert saved.table("units") == quantified.units([3, 4])
+
+
+def test_a_folder_without_tables_is_no_result(tmp_path) -> None:
+    with pytest.raises(NotFoundError, match="holds no folder 'tables'"):
+        SavedResult(tmp_path)
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "units.parquet").write_bytes(b"half")
+    with pytest.raises(DataLossError, match="no Parquet file"):
+        SavedResult(tmp_path).table("units")
+    with pytest.raises(NotFoundError):
+        SavedResult(tmp_path).read("report/index.html")

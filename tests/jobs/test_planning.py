@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from tests.support.tiny_pack import CLASSES, write_tiny_pack
@@ -80,3 +82,81 @@ def test_bad_specs(registry, kind, values, error, reason):
     with pytest.raises(error) as caught:
         plan(registry, kind, **values)
     assert caught.value.reason == reason
+
+
+QUANTIFY = {"link": LINK, "parts": "tiny/parts"}
+
+
+def places(stage):
+    """Every (target, image) of a stage of moves."""
+    return [
+        (target, image)
+        for chunk in stage.chunks
+        for target in range(chunk["first"], chunk["first"] + chunk["count"])
+        for image in range(chunk["start"], chunk["start"] + chunk["images"])
+    ]
+
+
+def test_every_target_meets_every_image_once(registry):
+    made = plan(registry, "quantify", **QUANTIFY, screening_seeds=9, seeds=700, shortlist=5, steps=3)
+    names = [stage.name for stage in made.stages]
+    assert names[-5:] == ["base", "select", "screen", "shortlist", "confirm"]
+    for name, targets, images in (("screen", 32, 9), ("confirm", 5, 700)):
+        met = places(made.stage(name))
+        assert sorted(met) == [(t, i) for t in range(targets) for i in range(images)]
+        assert made.stage(name).renders == targets * images * 3
+    base = made.stage("base").chunks
+    assert sum(chunk["screening"] for chunk in base) == 9
+    assert sum(chunk["count"] for chunk in base) == 709
+    assert max(chunk["count"] for chunk in base) - min(chunk["count"] for chunk in base) <= 2
+
+
+def test_where_all_fit_the_shortlist_nothing_is_screened(registry):
+    made = plan(registry, "quantify", **QUANTIFY, units=[3, 1, 4], shortlist=3)
+    assert [stage.name for stage in made.stages][-3:] == ["base", "select", "confirm"]
+    assert sum(chunk["count"] for chunk in made.stage("base").chunks) == 32
+
+
+def test_groups_alone_are_all_that_is_moved(registry):
+    groups = [{"name": "both", "units": [1, 2]}, {"name": "one", "units": [5]}]
+    made = plan(registry, "quantify", **QUANTIFY, groups=groups)
+    assert {target for target, _ in places(made.stage("confirm"))} == {0, 1}
+
+
+def test_the_parts_model_of_the_generator_is_found_and_pinned(registry):
+    made = plan(registry, "quantify", link=LINK)
+    parts = registry.resolve("tiny/parts", "parts")
+    assert [(m.name, m.digest) for m in made.models if m.kind == "parts"] == [("tiny/parts", parts.digest)]
+
+
+def test_a_generator_without_parts_model_is_told_how_to_get_one(tmp_path):
+    root = write_tiny_pack(tmp_path)
+    shutil.rmtree(root / "tiny" / "parts")
+    with pytest.raises(NotFoundError, match="unitscope parts train") as caught:
+        plan(Registry(root), "quantify", link=LINK)
+    assert caught.value.reason == "NO_PARTS_MODEL"
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"units": [32]}, "UNIT_OUT_OF_RANGE"),
+        ({"groups": [{"name": "a", "units": [1, 99]}]}, "UNIT_OUT_OF_RANGE"),
+        ({"parts": "tiny/generator"}, "WRONG_MODEL_KIND"),
+        ({"seeds": 31}, "INVALID_SPEC"),
+        ({"screening_seeds": 5}, "INVALID_SPEC"),
+        ({"groups": [{"name": "a", "units": [1]}, {"name": "a", "units": [2]}]}, "INVALID_SPEC"),
+        ({"image_folder": "../x"}, "INVALID_SPEC"),
+        ({"seeds": 10_000, "steps": 51}, "JOB_TOO_LARGE"),
+    ],
+)
+def test_bad_quantify_specs(registry, values, reason):
+    with pytest.raises(InvalidArgumentError) as caught:
+        plan(registry, "quantify", **{**QUANTIFY, **values})
+    assert caught.value.reason == reason
+
+
+def test_thousands_of_units_fit_the_chunks_of_a_stage():
+    stage = planning._moves("screen", 4_096, 100, 3)
+    assert stage.renders == 4_096 * 100 * 3
+    assert len(stage.chunks) <= 1_000

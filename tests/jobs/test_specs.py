@@ -4,7 +4,15 @@ from hypothesis import strategies as st
 
 from unitscope.errors import InvalidArgumentError
 from unitscope.jobs.convert import spec_from_proto, spec_to_proto
-from unitscope.jobs.specs import LinkSpec, TraverseSpec, UnitSelection, parse_spec
+from unitscope.jobs.specs import (
+    LinkSpec,
+    Perturbation,
+    QuantifySpec,
+    TraverseSpec,
+    UnitGroup,
+    UnitSelection,
+    parse_spec,
+)
 from unitscope.v1 import analysis_spec_pb2
 
 LINK = {"classifier": "tiny/classifier", "generator": "tiny/generator"}
@@ -32,9 +40,24 @@ traversals = st.builds(
     high_quantile=st.floats(0.5, 1),
     keep=st.sampled_from(["all", "sample", "none"]),
 )
+quantifications = st.builds(
+    QuantifySpec,
+    link=links,
+    units=st.lists(st.integers(0, 8000), max_size=4).map(tuple),
+    groups=st.lists(
+        st.builds(UnitGroup, name=st.sampled_from("abc"), units=st.just((1, 2))),
+        max_size=3,
+        unique_by=lambda group: group.name,
+    ).map(tuple),
+    perturbation=st.builds(
+        Perturbation, by=st.sampled_from(["range", "quantiles", "deviations"]), deviations=st.floats(0.1, 5)
+    ),
+    start=st.sampled_from(["own", "linked"]),
+    keep=st.sampled_from(["all", "sample", "none"]),
+)
 
 
-@given(st.one_of(links, traversals))
+@given(st.one_of(links, traversals, quantifications))
 def test_specs_survive_the_wire(spec):
     wire = spec_to_proto(spec).SerializeToString()
     assert spec_from_proto(analysis_spec_pb2.AnalysisSpec.FromString(wire)) == spec

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import tritonclient.grpc as v2
 
+from services.generator.parts.cards import usable
 from services.generator.probe import Probe
 from services.generator.v2_program import make_server
 from unitscope.errors import UnavailableError
 from unitscope.models.cards import ModelCard
 from unitscope.models.registry import Registry
-from unitscope.models.v2 import mapping_model, synthesis_model
+from unitscope.models.v2 import mapping_model, parts_model, synthesis_model
 from unitscope.settings import ModelSettings, ServerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -47,16 +48,24 @@ class RunningGenerator:
     process: subprocess.Popen[bytes] | None = None
 
     def infer(self, model: str, output: str, **arrays: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """One inference through tritonclient, which raises InferenceServerException."""
+        """One output of an inference through tritonclient, which raises InferenceServerException."""
+        return self.infer_all(model, (output,), **arrays)[0]
+
+    def infer_all(
+        self, model: str, outputs: Sequence[str], **arrays: npt.NDArray[Any]
+    ) -> list[npt.NDArray[Any]]:
+        """Several outputs, in the order asked for; all, in the server's order, where none is named."""
         with contextlib.closing(v2.InferenceServerClient(self.address)) as client:
             tensors = []
             for name, array in arrays.items():
                 tensor = v2.InferInput(name, list(array.shape), TYPES[str(array.dtype)])
                 tensor.set_data_from_numpy(array)
                 tensors.append(tensor)
-            result = client.infer(model, tensors, client_timeout=60)
-            answer: npt.NDArray[Any] = result.as_numpy(output)
-            return answer
+            wanted = [v2.InferRequestedOutput(name) for name in outputs] or None
+            result = client.infer(model, tensors, outputs=wanted, client_timeout=60)
+            names = [tensor.name for tensor in result.get_response().outputs]
+            assert sorted(names) == sorted(outputs or names)
+            return [result.as_numpy(name) for name in outputs or names]
 
     def map(self, z: npt.NDArray[Any], classes: npt.NDArray[Any], psi: Any) -> npt.NDArray[Any]:
         """Z to w, one truncation for all or one a row."""
@@ -68,6 +77,11 @@ class RunningGenerator:
         """Pictures of w ``(batch, w_dim)`` or ``(batch, 1 or num_ws, w_dim)``."""
         rows = w[:, None] if w.ndim == 2 else w
         return self.infer(synthesis_model(self.card), "image", w=np.ascontiguousarray(rows))
+
+    def render_parts(self, w: npt.NDArray[Any], parts: ModelCard) -> list[npt.NDArray[Any]]:
+        """Pictures and labels of w, by a parts model that is served."""
+        rows = np.ascontiguousarray(w[:, None] if w.ndim == 2 else w)
+        return self.infer_all(parts_model(self.card, parts), ("image", "labels"), w=rows)
 
 
 @contextlib.contextmanager
@@ -107,7 +121,7 @@ def generator_program(root: Path, server: str, **environment: str) -> Iterator[R
     command = [sys.executable, "-m", "services.generator", "--server", server]
     process = subprocess.Popen(command, env=env)
     try:
-        wait_until_renders(address, cards, process)
+        wait_until_renders(address, cards, process, usable(Registry(root), cards))
         yield RunningGenerator(address, cards[0], process)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -118,10 +132,13 @@ def generator_program(root: Path, server: str, **environment: str) -> Iterator[R
 
 
 def wait_until_renders(
-    address: str, cards: list[ModelCard], process: subprocess.Popen[bytes] | None = None
+    address: str,
+    cards: list[ModelCard],
+    process: subprocess.Popen[bytes] | None = None,
+    parts: Sequence[ModelCard] = (),
 ) -> None:
-    """Waits until every model of a server answers a small inference."""
-    probe = Probe(address, cards)
+    """Waits until every model of a server answers a small inference, those of these parts too."""
+    probe = Probe(address, cards, parts=parts)
     deadline = time.monotonic() + PATIENCE
     try:
         while not _renders(probe):

@@ -1,9 +1,9 @@
-"""A complete model pack, made in seconds: a random generator and a classifier that can read it.
+"""A complete model pack, made in seconds: a random generator, and models that can read its pictures.
 
 ``tiny/generator`` renders 16-pixel pictures of four classes with seeded random weights;
 ``tiny/classifier`` is a small random AvatarNet whose head is fitted, in closed form, to the classes
-of that generator, so that most pictures are accepted as what they were asked to be. Both go through
-the very code that serves real packs::
+of that generator, so that most pictures are accepted as what they were asked to be; ``tiny/parts``
+labels four parts, which are levels of brightness. All go through the very code that serves real packs::
 
     root = write_tiny_pack(tmp_path / "models")   # -> root, a registry folder
     Registry(root).resolve("tiny/generator")
@@ -21,6 +21,9 @@ from torch.nn import functional
 from services.classifier.avatarnet import AvatarNet
 from services.generator.design import stem_spec
 from services.generator.network import StyleGanXl, to_uint8
+from services.generator.parts.features import draw_w
+from services.generator.parts.store import save_parts
+from services.generator.parts.training import train
 from services.generator.specs import NetworkSpec
 from unitscope.models.cards import (
     WEIGHTS_FILE,
@@ -33,6 +36,8 @@ from unitscope.models.cards import (
 CLASSES = ("ash", "birch", "cedar", "dogwood")
 GENERATOR = "tiny/generator"
 CLASSIFIER = "tiny/classifier"
+PARTS_MODEL = "tiny/parts"
+PARTS = ("night", "dusk", "dawn", "day")
 UNITS = 32
 WIDTH = 4
 SIZE = 64
@@ -56,12 +61,13 @@ def tiny_spec(num_classes: int = len(CLASSES)) -> NetworkSpec:
 
 
 def write_tiny_pack(root: Path) -> Path:
-    """Writes ``<root>/tiny/{generator,classifier}`` and returns `root`, a registry folder."""
+    """Writes ``<root>/tiny/{generator,classifier,parts}`` and returns `root`, a registry folder."""
     torch_state = torch.random.get_rng_state()
     try:
         torch.manual_seed(7)
         generator = _generator()
-        _save(root, _generator_card(), generator.state_dict())
+        card = _save(root, _generator_card(), generator.state_dict())
+        _save_parts(root, generator, card)
         _save(root, _classifier_card(), _classifier(generator).state_dict())
     finally:
         torch.random.set_rng_state(torch_state)
@@ -143,9 +149,25 @@ def _classifier_card() -> ModelCard:
     )
 
 
-def _save(root: Path, card: ModelCard, state: dict[str, Tensor]) -> None:
+def brightness_parts(pictures: Tensor) -> Tensor:
+    """Labels of pictures uint8 ``(n, h, w, 3)``: quarters of equal size, from dark to bright, uint8."""
+    grey = pictures.float().mean(dim=3)
+    edges = torch.quantile(grey.flatten(), torch.tensor([0.25, 0.5, 0.75]))
+    return torch.bucketize(grey, edges).to(torch.uint8)
+
+
+def _save_parts(root: Path, generator: StyleGanXl, card: ModelCard) -> None:
+    w = draw_w(generator, 16, seed=1)
+    labels = brightness_parts(to_uint8(generator.synthesis(w)))
+    network = train(generator, w.numpy(), labels.numpy(), PARTS, hidden=8, steps=60)
+    save_parts(root, PARTS_MODEL, network, card)
+
+
+def _save(root: Path, card: ModelCard, state: dict[str, Tensor]) -> ModelCard:
     folder = root.joinpath(*card.name.split("/"))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / WEIGHTS_FILE
     save_file({name: value.contiguous() for name, value in state.items()}, path)
-    card.model_copy(update={"files": {WEIGHTS_FILE: file_entry(path)}}).save(folder)
+    saved = card.model_copy(update={"files": {WEIGHTS_FILE: file_entry(path)}})
+    saved.save(folder)
+    return saved

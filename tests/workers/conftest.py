@@ -1,6 +1,6 @@
 import pytest
 
-from tests.workers.stack import TRAVERSE, running_stack
+from tests.workers.stack import QUANTIFY, TRAVERSE, running_stack
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +13,9 @@ def stack(tmp_path_factory):
 def traversed(stack):
     """A whole `traverse` job that fits its linker first."""
     return stack.run("job-" + "a" * 24, TRAVERSE)
+
+
+@pytest.fixture(scope="session")
+def quantified(stack):
+    """A whole `quantify` job that fits its linker first."""
+    return stack.run("job-" + "b" * 24, QUANTIFY)

@@ -16,7 +16,7 @@ from tests.support.tiny_pack import write_tiny_pack
 from unitscope.jobs import layout, planning
 from unitscope.jobs.chunks import ChunkResult, encode
 from unitscope.jobs.plan import Plan
-from unitscope.jobs.specs import AnySpec, LinkSpec, TraverseSpec, UnitSelection
+from unitscope.jobs.specs import AnySpec, LinkSpec, QuantifySpec, TraverseSpec, UnitSelection
 from unitscope.models import Registry
 from unitscope.models.linkers import find_linker
 from unitscope.rpc import Server, ServiceEntry
@@ -39,6 +39,7 @@ LINK = LinkSpec(
     penalties=(0.01, 0.1, 1.0),
 )
 TRAVERSE = TraverseSpec(link=LINK, units=UnitSelection(top=3), seeds_per_class=3, steps=4)
+QUANTIFY = QuantifySpec(link=LINK, screening_seeds=6, seeds=32, shortlist=4, steps=3, min_trust=0.0)
 
 
 @dataclass

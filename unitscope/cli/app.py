@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from unitscope.cli import describe, jobs, local, submit
+from unitscope.cli import describe, images, jobs, local, submit, units
 from unitscope.cli.failures import EXIT_CODES, ExitCode, report
 from unitscope.errors import FailedPreconditionError, UnitScopeError
 from unitscope.version import package_version
@@ -77,6 +77,8 @@ def _options(
 local.register(app)
 submit.register(app)
 jobs.register(app)
+units.register(app)
+images.register(app)
 describe.register(app)
 
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from unitscope.client import Client, Result
     from unitscope.embedded import Embedded, ServiceState
 
-SHOWN_UNITS = 6
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -69,14 +68,17 @@ def demo(
     models: ModelsOption = None,
     classifier: Annotated[str, typer.Option(help="The classifier to look into.")] = "avatars/shortcut",
     generator: Annotated[str, typer.Option(help="The generator to look with.")] = "avatars/generator",
-    top: Annotated[int, typer.Option(min=1, help="How many units to move.")] = 12,
+    shortlist: Annotated[
+        int, typer.Option(min=1, help="How many units to measure on many images, after all were screened.")
+    ] = 48,
     keep_running: Annotated[
         bool, typer.Option("--keep-running", help="Leave the stack running until Ctrl-C.")
     ] = False,
 ) -> None:
     """Go from nothing to a report.
 
-    Fits a linker on the avatars, moves the units of a classifier, and writes a report.
+    Fits a linker on the avatars, measures what every unit of a classifier does to hair, hat, glasses and
+    the other parts of a face, and writes a report in which one finds the units for each.
     Starts a stack of its own, unless one runs in --home already.
     """
     from unitscope.client import Client
@@ -84,8 +86,7 @@ def demo(
 
     spec = {
         "link": {"classifier": classifier, "generator": generator, "seed": seed, **DEMO_LINK},
-        "units": {"top": top},
-        "seeds_per_class": 3,
+        "shortlist": shortlist,
         "seed": seed + 1,
     }
     endpoints = find(home)
@@ -143,9 +144,9 @@ def _attend(stack: Embedded) -> None:
 def _analyse(client: Client, spec: dict[str, Any], out: Path) -> None:
     from unitscope.cli.jobs import follow_to_end
 
-    handle = client.submit("traverse", spec)
+    handle = client.submit("quantify", spec)
     link = spec["link"]
-    typer.echo(f"{handle.id}: links {link['classifier']} to {link['generator']}, then moves its units")
+    typer.echo(f"{handle.id}: links {link['classifier']} to {link['generator']}, then measures its units")
     status = follow_to_end(handle)
     result = handle.result()
     result.download(out)
@@ -155,22 +156,23 @@ def _analyse(client: Client, spec: dict[str, Any], out: Path) -> None:
 
 
 def _show_units(result: Result) -> None:
-    """The first units of the table, as a foretaste of the report."""
-    rows = result.table("units").sort_by("rank").slice(0, SHOWN_UNITS).to_pylist()
+    """The best unit of every part, as a foretaste of the report."""
+    from unitscope.selection import select
+    from unitscope.selection.grid import PICTURE
+
+    effects, units = result.table("effects"), result.table("units")
+    parts = dict.fromkeys(effects.column("part").to_pylist())
+    rows = []
+    for part in parts:
+        if part in (PICTURE, "logit"):
+            continue
+        for row in select(effects, units, part=part, top=1).to_pylist():
+            interval = f"{row['effect']:+.3g} [{row['lower']:.3g}, {row['upper']:.3g}]"
+            share = f"{row['share']:.0%}"
+            rows.append((part, str(row["unit"]), row["measure"], interval, share, f"{row['trust']:.2f}"))
     typer.echo()
-    print_table(
-        ("UNIT", "MOVES MOST", "LOGIT", "FLIPS", "TRUST"),
-        [
-            (
-                str(row["unit"]),
-                row["strongest_class"],
-                f"{row['strongest_change']:+.2f}",
-                f"{row['flips']:.0%}",
-                f"{row['trust']:.2f}",
-            )
-            for row in rows
-        ],
-    )
+    print_table(("PART", "UNIT", "CHANGES", "BY", "OF ITS EFFECT", "TRUST"), rows)
+    typer.echo(f"\nmore: unitscope units {result.handle.id} --part {next(iter(parts))} --top 10")
 
 
 @contextmanager

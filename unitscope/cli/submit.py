@@ -1,4 +1,4 @@
-"""``unitscope submit link|traverse``: flags for the common fields, a file for all of them."""
+"""``unitscope submit link|traverse|quantify``: flags for the common fields, a file for all of them."""
 
 from __future__ import annotations
 
@@ -69,6 +69,13 @@ ClassesOption = Annotated[
     typer.Option("--class", metavar="NAME", help="A class of the generator; may be repeated."),
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="The seed of all streams.")]
+LinkerOption = Annotated[
+    str | None, typer.Option("--linker", help="The digest of a published linker, in place of fitting one.")
+]
+LinkSeedOption = Annotated[int | None, typer.Option("--link-seed", help="The seed of the linker's samples.")]
+KeepOption = Annotated[
+    str | None, typer.Option("--keep", help="Rendered images to keep: 'all', 'sample' or 'none'.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -81,6 +88,8 @@ def register(app: typer.Typer) -> None:
         "--top 12 --watch"
     )
     group.command("traverse", **example(traverse_line))(traverse)
+    quantify_line = "unitscope submit quantify --pack avatars --classifier shortcut --watch"
+    group.command("quantify", **example(quantify_line))(quantify)
     app.add_typer(group, name="submit")
 
 
@@ -124,9 +133,7 @@ def link(
 
 
 def traverse(
-    linker: Annotated[
-        str | None, typer.Option(help="The digest of a published linker, in place of fitting one.")
-    ] = None,
+    linker: LinkerOption = None,
     classifier: ClassifierOption = None,
     generator: GeneratorOption = None,
     layer: LayerOption = None,
@@ -134,7 +141,7 @@ def traverse(
     samples: SamplesOption = None,
     heldout: HeldoutOption = None,
     accept: AcceptOption = None,
-    link_seed: Annotated[int | None, typer.Option(help="The seed of the linker's samples.")] = None,
+    link_seed: LinkSeedOption = None,
     unit: Annotated[list[int] | None, typer.Option(metavar="INDEX", help="A unit; may be repeated.")] = None,
     top: Annotated[int | None, typer.Option(help="How many units to choose.")] = None,
     by: Annotated[
@@ -152,9 +159,7 @@ def traverse(
     high: Annotated[
         float | None, typer.Option(help="Upper end of the range, as a quantile of the unit.")
     ] = None,
-    keep: Annotated[
-        str | None, typer.Option(help="Rendered images to keep: 'all', 'sample' or 'none'.")
-    ] = None,
+    keep: KeepOption = None,
     seed: SeedOption = None,
     spec: SpecOption = "",
     validate_only: ValidateOption = False,
@@ -192,6 +197,108 @@ def traverse(
     )
     values = _merged(_read_spec(spec, "traverse"), flags)
     _submit("traverse", values, validate_only, watch, request_id, output, address, home)
+
+
+def quantify(
+    pack: Annotated[
+        str | None,
+        typer.Option(help="A model pack: names without '/' are looked up in it, and its generator is used."),
+    ] = None,
+    linker: LinkerOption = None,
+    classifier: ClassifierOption = None,
+    generator: GeneratorOption = None,
+    parts: Annotated[
+        str | None, typer.Option(help="The parts model; default: the one made for the generator.")
+    ] = None,
+    layer: LayerOption = None,
+    truncation: TruncationOption = None,
+    samples: SamplesOption = None,
+    heldout: HeldoutOption = None,
+    accept: AcceptOption = None,
+    link_seed: LinkSeedOption = None,
+    unit: Annotated[
+        list[int] | None, typer.Option(metavar="INDEX", help="A unit; may be repeated. Default: all.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Set units by 'range', 'quantiles', or 'deviations' from their own value."),
+    ] = None,
+    deviations: Annotated[
+        float | None, typer.Option(help="How many standard deviations to either side.")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Move units in the 'own' generated image, or in what is left of it when 'linked'."),
+    ] = None,
+    classes: ClassesOption = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of a traversal, ends included.")] = None,
+    screening_seeds: Annotated[
+        int | None, typer.Option(help="Base images, in all, on which every unit is screened.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Other base images, in all, that shortlisted units are measured on.")
+    ] = None,
+    shortlist: Annotated[int | None, typer.Option(help="How many units screening keeps.")] = None,
+    min_trust: Annotated[
+        float | None, typer.Option(help="Units of lower trust are marked, and left out of selections.")
+    ] = None,
+    image_folder: Annotated[
+        str | None,
+        typer.Option("--images", help="Real images to show beside units: a NAME of `unitscope images add`."),
+    ] = None,
+    keep: KeepOption = None,
+    seed: SeedOption = None,
+    spec: SpecOption = "",
+    validate_only: ValidateOption = False,
+    watch: WatchOption = False,
+    request_id: RequestOption = "",
+    output: OutputOption = Output.TABLE,
+    address: AddressOption = "",
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Measure what every unit does.
+
+    All units are screened on few images; those that stand out are measured on many others. What a
+    unit does to every part of the picture, and to every logit, goes into tables and a report; then see
+    `unitscope units`.
+    """
+    if pack is not None:
+        generator = generator or (None if linker else "generator")
+        classifier, generator, parts = (_in_pack(pack, name) for name in (classifier, generator, parts))
+    first = _given(
+        classifier=classifier,
+        generator=generator,
+        layer=layer,
+        truncation=truncation,
+        samples_per_class=samples,
+        heldout_per_class=heldout,
+        accept=accept,
+        seed=link_seed,
+    )
+    flags = _given(
+        linker=linker,
+        link=first or None,
+        parts=parts,
+        units=unit,
+        perturbation=_given(by=by, deviations=deviations) or None,
+        start=start,
+        classes=classes,
+        steps=steps,
+        screening_seeds=screening_seeds,
+        seeds=seeds,
+        shortlist=shortlist,
+        min_trust=min_trust,
+        image_folder=image_folder,
+        keep=keep,
+        seed=seed,
+    )
+    values = _merged(_read_spec(spec, "quantify"), flags)
+    _submit("quantify", values, validate_only, watch, request_id, output, address, home)
+
+
+def _in_pack(pack: str, name: str | None) -> str | None:
+    """The full name of a model of a pack."""
+    return f"{pack}/{name}" if name and "/" not in name else name
 
 
 def _submit(

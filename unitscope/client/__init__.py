@@ -11,6 +11,9 @@
             print(status.state, status.progress.fraction)
         units = job.result().table("units")          # a pyarrow.Table
         later = client.job(job.id)                   # the same job, from any process
+        job.download("results")
+
+    SavedResult("results").table("units")            # the same table, without a gateway
 
 Calls raise the errors of `unitscope.errors`, never those of gRPC. A gateway that restarts is waited
 for; one that never answered is reported at once. Everything exported here is stable.
@@ -19,6 +22,7 @@ for; one that never answered is reported at once. Everything exported here is st
 from unitscope.client.client import Client
 from unitscope.client.connection import ADDRESS_VARIABLE, DEFAULT_ADDRESS
 from unitscope.client.handle import JobHandle, Result
+from unitscope.client.saved import SavedResult
 from unitscope.client.values import (
     Artifact,
     Capabilities,
@@ -44,4 +48,5 @@ __all__ = [
     "ModelName",
     "Progress",
     "Result",
+    "SavedResult",
 ]

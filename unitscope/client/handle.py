@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from unitscope.client.artifacts import fetch, local_target, save
 from unitscope.client.connection import Connection, Waiting
+from unitscope.client.saved import read_tables, table_files, table_names
 from unitscope.client.values import Artifact, JobStatus
 from unitscope.errors import (
     CancelledError,
@@ -148,12 +149,20 @@ class JobHandle:
         """
         return b"".join(fetch(self._connection, self.id, self._artifact(name)))
 
-    def table(self, name: str) -> pa.Table:
-        """A table by its short name, e.g. ``"units"``, or by its artifact's name. Raises like `read`."""
-        from unitscope.tables import from_parquet
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """A table, whole or in shards.
 
-        full = name if "/" in name else f"tables/{name.removesuffix('.parquet')}.parquet"
-        return from_parquet(self.read(full))
+        Args:
+            name: Its short name, e.g. ``"units"``, or its artifact's name.
+            columns: Only these columns, in this order; all where None.
+
+        Raises:
+            NotFoundError: The job has no such table (reason ARTIFACT_NOT_FOUND).
+            InvalidArgumentError: The table lacks a column (reason UNKNOWN_COLUMN).
+            DataLossError: The bytes are not those of the digest.
+        """
+        names = table_files((artifact.name for artifact in self.artifacts()), name)
+        return read_tables(map(self.read, names), columns)
 
     def download(self, folder: str | os.PathLike[str], names: Sequence[str] | None = None) -> list[Path]:
         """Saves artifacts below a folder; those already there with their digest are left as they are.
@@ -220,12 +229,11 @@ class Result:
     @property
     def tables(self) -> tuple[str, ...]:
         """The short names of the tables."""
-        paths = (Path(artifact.name) for artifact in self.artifacts)
-        return tuple(p.stem for p in paths if p.suffix == ".parquet" and p.parent.name == "tables")
+        return table_names(artifact.name for artifact in self.artifacts)
 
-    def table(self, name: str) -> pa.Table:
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """A table; see `JobHandle.table`."""
-        return self.handle.table(name)
+        return self.handle.table(name, columns)
 
     def read(self, name: str) -> bytes:
         """An artifact's bytes; see `JobHandle.read`."""

@@ -15,7 +15,7 @@ from unitscope.embedded.supervised import Program
 from unitscope.errors import FailedPreconditionError
 
 NAMES = ("classifier", "linker", "generator", "gateway", "worker")
-_NEEDED = ("services", "workers", "celery", "scipy", "torch", "tritonclient")
+_NEEDED = ("services", "workers", "celery", "cv2", "scipy", "torch", "tritonclient")
 
 
 def programs(

@@ -88,7 +88,10 @@ def _fill(message: Message, values: dict[str, Any]) -> None:
         value = values.get(field.name)
         if value is None:
             continue
-        if field.type == FieldDescriptor.TYPE_MESSAGE:
+        if field.type == FieldDescriptor.TYPE_MESSAGE and field.is_repeated:
+            for item in value:
+                _fill(getattr(message, field.name).add(), item)
+        elif field.type == FieldDescriptor.TYPE_MESSAGE:
             getattr(message, field.name).SetInParent()
             _fill(getattr(message, field.name), value)
         elif field.type == FieldDescriptor.TYPE_ENUM:

@@ -14,12 +14,15 @@
     jobs/<job>/manifest.json           the artifacts with digests
     jobs/<job>/terminal.json           how it ended; create-only
     linkers/<digest>/                  published linkers
+    images/<name>/<00000>-<digest8>.png|jpg          real images, shown beside units; create-only
+    images/<name>/index.json           what they are; create-only: the folder exists once this does
 """
 
 from __future__ import annotations
 
 JOBS = "jobs/"
 LINKERS = "linkers/"
+IMAGES = "images/"
 
 
 def job(job_id: str) -> str:
@@ -95,3 +98,18 @@ def linker_card(digest: str) -> str:
 def linker_weights(digest: str) -> str:
     """The key of a published linker's tensors."""
     return f"linkers/{digest}/model.safetensors"
+
+
+def image_folder(name: str) -> str:
+    """The prefix of a folder of real images."""
+    return f"images/{name}/"
+
+
+def image_index(name: str) -> str:
+    """The key of such a folder's index."""
+    return f"images/{name}/index.json"
+
+
+def image(name: str, file: str) -> str:
+    """The key of one image of such a folder."""
+    return f"images/{name}/{file}"

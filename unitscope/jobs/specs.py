@@ -15,6 +15,8 @@ from unitscope.errors import InvalidArgumentError
 DEFAULT_PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
 MAX_UNITS_PER_JOB = 8_192
 MAX_RENDERS_PER_JOB = 5_000_000
+MIN_IMAGES = 6
+"""Base images below which no statistic of an effect is given: fewer cannot reach p < 0.05."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -88,16 +90,70 @@ class TraverseSpec(_Spec):
         return self
 
 
-KINDS: dict[str, type[LinkSpec] | type[TraverseSpec]] = {
+class UnitGroup(_Spec):
+    """Units that are moved together, each in its own scale."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,59}$")
+    units: tuple[Index, ...] = Field(min_length=1, max_length=MAX_UNITS_PER_JOB)
+
+
+class Perturbation(_Spec):
+    """What units are set to."""
+
+    by: Literal["range", "quantiles", "deviations"] = "range"
+    low_quantile: float = Field(default=0.01, ge=0, le=1, allow_inf_nan=False)
+    high_quantile: float = Field(default=0.99, ge=0, le=1, allow_inf_nan=False)
+    deviations: float = Field(default=2.0, gt=0, le=20, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Perturbation:
+        if self.low_quantile >= self.high_quantile:
+            raise ValueError("low_quantile must be below high_quantile")
+        return self
+
+
+class QuantifySpec(_Spec):
+    """Measure what every unit does to the parts of the picture and to the logits."""
+
+    linker: str = Field(default="", pattern=r"^([0-9a-f]{12,64})?$")
+    link: LinkSpec | None = None
+    parts: str = Field(default="", max_length=200)
+    units: tuple[Index, ...] = Field(default=(), max_length=MAX_UNITS_PER_JOB)
+    groups: tuple[UnitGroup, ...] = Field(default=(), max_length=1_000)
+    perturbation: Perturbation = Perturbation()
+    start: Literal["own", "linked"] = "own"
+    classes: tuple[Name, ...] = Field(default=(), max_length=1_000)
+    steps: int = Field(default=3, ge=2, le=51)
+    screening_seeds: int = Field(default=8, ge=MIN_IMAGES, le=10_000)
+    seeds: int = Field(default=32, ge=32, le=10_000)
+    shortlist: int = Field(default=64, ge=1, le=MAX_UNITS_PER_JOB)
+    min_trust: float = Field(default=0.1, ge=0, le=1, allow_inf_nan=False)
+    image_folder: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$")
+    keep: Literal["all", "sample", "none"] = "sample"
+    seed: Seed = 1
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> QuantifySpec:
+        if bool(self.linker) == (self.link is not None):
+            raise ValueError("give either 'linker', a digest, or 'link', what to fit first")
+        names = [group.name for group in self.groups]
+        if len(set(names)) < len(names):
+            raise ValueError("two groups have the same name")
+        return self
+
+
+KINDS: dict[str, type[LinkSpec] | type[TraverseSpec] | type[QuantifySpec]] = {
     "link": LinkSpec,
     "traverse": TraverseSpec,
+    "quantify": QuantifySpec,
 }
 SUMMARIES = {
     "link": "Fit the map from a classifier's features to a generator's latent, and judge it.",
     "traverse": "Move single units over their range; render, read and measure every step.",
+    "quantify": "Measure what every unit does to the parts of the picture and to the logits.",
 }
 
-AnySpec: TypeAlias = LinkSpec | TraverseSpec
+AnySpec: TypeAlias = LinkSpec | TraverseSpec | QuantifySpec
 
 
 def parse_spec(kind: str, values: Any) -> AnySpec:

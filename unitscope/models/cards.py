@@ -20,7 +20,8 @@ CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.safetensors"
 MAX_CARD_BYTES = 4 << 20
 
-ModelKind = Literal["classifier", "generator", "linker"]
+ModelKind = Literal["classifier", "generator", "linker", "parts", "ruler"]
+"""``parts`` labels the regions of what one generator renders; a ``ruler`` judges analyses of a pack."""
 
 
 class _Card(BaseModel):
@@ -61,8 +62,10 @@ class ModelCard(_Card):
     Attributes:
         name: ``<pack>/<model>``; a linker's is ``linkers/<short digest>``.
         architecture: ``{"name": ..., ...}``: all that is needed to build the network before its weights
-            are loaded. For a generator ``{"name": "stylegan-xl", "spec": {...}}``.
+            are loaded. For a generator ``{"name": "stylegan-xl", "spec": {...}}``, for a parts model
+            ``{"name": "feature-parts", "generator": {"name", "digest"}, ...}``.
         training: command, seed, data, time: how to make it again.
+        classes: Names of the classes; of a parts model those of the parts, in the order of the labels.
         metrics: figure by name; nested mappings allowed.
     """
 
@@ -92,9 +95,50 @@ class ModelCard(_Card):
     def layer(self, name: str = "") -> LayerCard:
         """The declared layer of that name; the first one (the penultimate layer) where it is empty.
 
+        Several layers joined by ``+`` are one layer whose units are theirs, one after the other; it has
+        no head.
+
         Raises:
             FailedPreconditionError: The card declares no such layer.
         """
+        joined = self.layers_of(name)
+        if len(joined) == 1:
+            return joined[0]
+        return LayerCard(
+            name=name,
+            units=sum(layer.units for layer in joined),
+            nonnegative=all(layer.nonnegative for layer in joined),
+        )
+
+    def layers_of(self, name: str = "") -> tuple[LayerCard, ...]:
+        """The declared layers that a name joins by ``+``, in their order.
+
+        Raises:
+            FailedPreconditionError: The card does not declare one of them, or one is named twice.
+        """
+        names = name.split("+")
+        found = tuple(self._declared(part) for part in names)
+        if len({layer.name for layer in found}) < len(found):
+            raise FailedPreconditionError(
+                f"{name!r} names a layer twice; name each of them once, e.g. "
+                + "+".join(dict.fromkeys(names)),
+                reason="LAYER_NAMED_TWICE",
+                field="layer",
+                model=self.name,
+                layer=name,
+            )
+        return found
+
+    def unit_layer(self, unit: int, name: str = "") -> LayerCard:
+        """The declared layer that a unit of a layer, or of several joined ones, belongs to."""
+        joined = self.layers_of(name)
+        for layer in joined[:-1]:
+            if unit < layer.units:
+                return layer
+            unit -= layer.units
+        return joined[-1]
+
+    def _declared(self, name: str) -> LayerCard:
         for layer in self.layers:
             if not name or layer.name == name:
                 return layer

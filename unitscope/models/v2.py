@@ -9,6 +9,8 @@ model             inputs                                         outputs
 ``...-mapping``   ``z`` FP32 [B, z_dim], ``class`` INT64 [B, 1],  ``w`` FP32 [B, w_dim]
                   ``truncation`` FP32 [B, 1]
 ``...-synthesis`` ``w`` FP32 [B, 1 or num_ws, w_dim]             ``image`` UINT8 [B, H, W, 3]
+``...-parts-...`` ``w`` FP32 [B, 1 or num_ws, w_dim]             ``image`` UINT8 [B, H, W, 3],
+                                                                 ``labels`` UINT8 [B, H, W]
 ================  =============================================  =====================================
 """
 
@@ -28,6 +30,11 @@ def mapping_model(card: ModelCard) -> str:
 def synthesis_model(card: ModelCard) -> str:
     """The V2 name of the generator's synthesis network: w or w+ -> image."""
     return f"{_stem(card)}-synthesis"
+
+
+def parts_model(generator: ModelCard, parts: ModelCard) -> str:
+    """The V2 name of the generator with a parts model: w or w+ -> image and labels, in one pass."""
+    return f"{_stem(generator)}-parts-{parts.short_digest}"
 
 
 def _stem(card: ModelCard) -> str:

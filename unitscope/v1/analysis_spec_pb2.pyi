@@ -25,6 +25,19 @@ class Keep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     KEEP_ALL: _ClassVar[Keep]
     KEEP_SAMPLE: _ClassVar[Keep]
     KEEP_NONE: _ClassVar[Keep]
+
+class PerturbBy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PERTURB_BY_UNSPECIFIED: _ClassVar[PerturbBy]
+    PERTURB_BY_RANGE: _ClassVar[PerturbBy]
+    PERTURB_BY_QUANTILES: _ClassVar[PerturbBy]
+    PERTURB_BY_DEVIATIONS: _ClassVar[PerturbBy]
+
+class Start(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    START_UNSPECIFIED: _ClassVar[Start]
+    START_OWN: _ClassVar[Start]
+    START_LINKED: _ClassVar[Start]
 ACCEPT_UNSPECIFIED: Accept
 ACCEPT_CLASS: Accept
 ACCEPT_ANY: Accept
@@ -35,14 +48,23 @@ KEEP_UNSPECIFIED: Keep
 KEEP_ALL: Keep
 KEEP_SAMPLE: Keep
 KEEP_NONE: Keep
+PERTURB_BY_UNSPECIFIED: PerturbBy
+PERTURB_BY_RANGE: PerturbBy
+PERTURB_BY_QUANTILES: PerturbBy
+PERTURB_BY_DEVIATIONS: PerturbBy
+START_UNSPECIFIED: Start
+START_OWN: Start
+START_LINKED: Start
 
 class AnalysisSpec(_message.Message):
-    __slots__ = ("link", "traverse")
+    __slots__ = ("link", "traverse", "quantify")
     LINK_FIELD_NUMBER: _ClassVar[int]
     TRAVERSE_FIELD_NUMBER: _ClassVar[int]
+    QUANTIFY_FIELD_NUMBER: _ClassVar[int]
     link: LinkSpec
     traverse: TraverseSpec
-    def __init__(self, link: _Optional[_Union[LinkSpec, _Mapping]] = ..., traverse: _Optional[_Union[TraverseSpec, _Mapping]] = ...) -> None: ...
+    quantify: QuantifySpec
+    def __init__(self, link: _Optional[_Union[LinkSpec, _Mapping]] = ..., traverse: _Optional[_Union[TraverseSpec, _Mapping]] = ..., quantify: _Optional[_Union[QuantifySpec, _Mapping]] = ...) -> None: ...
 
 class LinkSpec(_message.Message):
     __slots__ = ("classifier", "generator", "layer", "classes", "truncation", "samples_per_class", "heldout_per_class", "penalties", "folds", "accept", "attempts_per_sample", "seed")
@@ -107,3 +129,59 @@ class TraverseSpec(_message.Message):
     keep: Keep
     seed: int
     def __init__(self, linker: _Optional[str] = ..., link: _Optional[_Union[LinkSpec, _Mapping]] = ..., units: _Optional[_Union[UnitSelection, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., seeds_per_class: _Optional[int] = ..., steps: _Optional[int] = ..., low_quantile: _Optional[float] = ..., high_quantile: _Optional[float] = ..., keep: _Optional[_Union[Keep, str]] = ..., seed: _Optional[int] = ...) -> None: ...
+
+class UnitGroup(_message.Message):
+    __slots__ = ("name", "units")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    units: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, name: _Optional[str] = ..., units: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Perturbation(_message.Message):
+    __slots__ = ("by", "low_quantile", "high_quantile", "deviations")
+    BY_FIELD_NUMBER: _ClassVar[int]
+    LOW_QUANTILE_FIELD_NUMBER: _ClassVar[int]
+    HIGH_QUANTILE_FIELD_NUMBER: _ClassVar[int]
+    DEVIATIONS_FIELD_NUMBER: _ClassVar[int]
+    by: PerturbBy
+    low_quantile: float
+    high_quantile: float
+    deviations: float
+    def __init__(self, by: _Optional[_Union[PerturbBy, str]] = ..., low_quantile: _Optional[float] = ..., high_quantile: _Optional[float] = ..., deviations: _Optional[float] = ...) -> None: ...
+
+class QuantifySpec(_message.Message):
+    __slots__ = ("linker", "link", "parts", "units", "groups", "perturbation", "start", "classes", "steps", "screening_seeds", "seeds", "shortlist", "min_trust", "image_folder", "keep", "seed")
+    LINKER_FIELD_NUMBER: _ClassVar[int]
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    PERTURBATION_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    SCREENING_SEEDS_FIELD_NUMBER: _ClassVar[int]
+    SEEDS_FIELD_NUMBER: _ClassVar[int]
+    SHORTLIST_FIELD_NUMBER: _ClassVar[int]
+    MIN_TRUST_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FOLDER_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    linker: str
+    link: LinkSpec
+    parts: str
+    units: _containers.RepeatedScalarFieldContainer[int]
+    groups: _containers.RepeatedCompositeFieldContainer[UnitGroup]
+    perturbation: Perturbation
+    start: Start
+    classes: _containers.RepeatedScalarFieldContainer[str]
+    steps: int
+    screening_seeds: int
+    seeds: int
+    shortlist: int
+    min_trust: float
+    image_folder: str
+    keep: Keep
+    seed: int
+    def __init__(self, linker: _Optional[str] = ..., link: _Optional[_Union[LinkSpec, _Mapping]] = ..., parts: _Optional[str] = ..., units: _Optional[_Iterable[int]] = ..., groups: _Optional[_Iterable[_Union[UnitGroup, _Mapping]]] = ..., perturbation: _Optional[_Union[Perturbation, _Mapping]] = ..., start: _Optional[_Union[Start, str]] = ..., classes: _Optional[_Iterable[str]] = ..., steps: _Optional[int] = ..., screening_seeds: _Optional[int] = ..., seeds: _Optional[int] = ..., shortlist: _Optional[int] = ..., min_trust: _Optional[float] = ..., image_folder: _Optional[str] = ..., keep: _Optional[_Union[Keep, str]] = ..., seed: _Optional[int] = ...) -> None: ...

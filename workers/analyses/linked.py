@@ -37,6 +37,8 @@ class Solution:
         levels: (levels,) ascending, 0 to 1.
         quantiles: (levels, units) of the features.
         distance_limit: What 99 % of the fit's own w are nearer than, per root dimension.
+        latent_mean: (w_dim,) of the fit's w.
+        whitener: (w_dim, w_dim): distances of w from the fit's are lengths of its products.
     """
 
     weight: Array
@@ -45,6 +47,8 @@ class Solution:
     levels: Array
     quantiles: Array
     distance_limit: float
+    latent_mean: Array
+    whitener: Array
 
     @classmethod
     def parse(cls, data: bytes) -> Solution:
@@ -64,6 +68,8 @@ class Solution:
                 levels=levels,
                 quantiles=tensors["feature_quantiles"],
                 distance_limit=float(np.interp(PLAUSIBLE_QUANTILE, levels, distances)),
+                latent_mean=tensors["latent_mean"],
+                whitener=tensors["latent_whitener"],
             )
         except (SafetensorError, KeyError, ValueError) as error:
             raise DataLossError(
@@ -78,6 +84,12 @@ class Solution:
         part = position - below
         blend: Array = (1 - part) * self.quantiles[below] + part * self.quantiles[above]
         return blend
+
+    def distances(self, latents: NDArray[np.floating]) -> Array:
+        """Distances (...) of latents (..., w_dim) from the fit's own, per root dimension."""
+        white = (latents - self.latent_mean) @ self.whitener.T
+        lengths: Array = np.linalg.norm(white, axis=-1) / np.sqrt(len(self.latent_mean))
+        return lengths
 
     @property
     def lengths(self) -> Array:
@@ -109,9 +121,8 @@ class Linked:
             DataLossError: Its file is not the one that its card states.
         """
         card = linker_card(context)
-        data = _weights(context.store, card)
         spec = LinkSpec.model_validate(card.training["spec"])
-        return cls(card, Solution.parse(data), rule_of(spec))
+        return cls(card, _solution(context.store, card), rule_of(spec))
 
 
 def link_spec(context: Job) -> LinkSpec | None:
@@ -139,5 +150,14 @@ def rule_of(spec: LinkSpec) -> Rule:
     return Rule(spec.accept, spec.truncation, spec.attempts_per_sample, spec.seed)
 
 
-def _weights(store: ObjectStore, card: ModelCard) -> bytes:
-    return get_verified(store, layout.linker_weights(card.digest), card.files[WEIGHTS].sha256)
+_KEPT: dict[str, Solution] = {}
+"""The last solution that this process read, by its digest: the chunks of a job all need the same."""
+
+
+def _solution(store: ObjectStore, card: ModelCard) -> Solution:
+    if card.digest not in _KEPT:
+        data = get_verified(store, layout.linker_weights(card.digest), card.files[WEIGHTS].sha256)
+        solution = Solution.parse(data)
+        _KEPT.clear()
+        _KEPT[card.digest] = solution
+    return _KEPT[card.digest]

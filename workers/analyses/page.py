@@ -32,7 +32,7 @@ def link_report(context: Job, quality: Sequence[Row]) -> ReportData:
     classifier, generator = context.card("classifier"), context.card("generator")
     title = f"The link from {classifier.name} to {generator.name}"
     return ReportData(
-        **_common(context, title),
+        **common(context, title),
         quality=quality,
         survivors=[shown for _, group in survivors(context) for shown in group],
         tables=("quality",),
@@ -50,7 +50,7 @@ def traverse_report(
     count = "one unit" if len(units) == 1 else f"{len(units)} units"
     shown = [s for _, group in survivors(context) for s in group] if link_spec(context) else []
     return ReportData(
-        **_common(context, f"What {count} of {context.card('classifier').name} do"),
+        **common(context, f"What {count} of {context.card('classifier').name} do"),
         quality=quality,
         survivors=shown,
         units=units,
@@ -132,7 +132,7 @@ def traversals(
     return found
 
 
-def _common(context: Job, title: str) -> dict[str, Any]:
+def common(context: Job, title: str) -> dict[str, Any]:
     """What every report states."""
     card = linker_card(context)
     body = read_json(context.store, layout.spec(context.job_id)) or {}

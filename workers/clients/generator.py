@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,12 @@ from unitscope.errors import (
     DeadlineError,
     InternalError,
     InvalidArgumentError,
+    NotFoundError,
     UnavailableError,
     UnitScopeError,
 )
 from unitscope.models import ModelCard
-from unitscope.models.v2 import MAX_BATCH, mapping_model, synthesis_model
+from unitscope.models.v2 import MAX_BATCH, mapping_model, parts_model, synthesis_model
 from workers.clients.batches import Pending, spans
 
 PEER = "the generator"
@@ -54,6 +56,7 @@ class GeneratorClient:
         options = [("grpc.max_reconnect_backoff_ms", 2_000), ("grpc.initial_reconnect_backoff_ms", 200)]
         limits = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         self._client = v2.InferenceServerClient(address, channel_args=[*options, *limits])
+        self._card = card
         self._mapping = mapping_model(card)
         self._synthesis = synthesis_model(card)
         self._seconds = call_seconds
@@ -81,7 +84,7 @@ class GeneratorClient:
                 "class": np.ascontiguousarray(classes[part], np.int64)[:, None],
                 "truncation": np.full((rows, 1), truncation, np.float32),
             }
-            pending.append(self._infer(self._mapping, inputs, "w"))
+            pending.append(self._infer_one(self._mapping, inputs, "w"))
         return np.concatenate([part.result() for part in pending])
 
     def render(self, w: Floats) -> NDArray[np.uint8]:
@@ -92,7 +95,51 @@ class GeneratorClient:
     def render_async(self, w: Floats) -> Pending[NDArray[np.uint8]]:
         """Like `render` for at most `v2.MAX_BATCH` rows, without waiting."""
         layers = w if w.ndim == 3 else w[:, None]
-        return self._infer(self._synthesis, {"w": np.ascontiguousarray(layers, np.float32)}, "image")
+        return self._infer_one(self._synthesis, {"w": np.ascontiguousarray(layers, np.float32)}, "image")
+
+    def render_parts(self, w: Floats, parts: ModelCard) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Images, as `render` gives them, and labels of w; see `render_parts_async`."""
+        slices = spans(len(w), w[:1].nbytes, MAX_BATCH)
+        pending = [self.render_parts_async(w[part], parts) for part in slices]
+        images, labels = zip(*(part.result() for part in pending), strict=True)
+        return np.concatenate(images), np.concatenate(labels)
+
+    def render_parts_async(
+        self, w: Floats, parts: ModelCard
+    ) -> Pending[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Renders at most `v2.MAX_BATCH` rows and labels their pixels in one pass, without waiting.
+
+        Args:
+            w: (batch, w_dim) or w+ (batch, num_ws, w_dim).
+            parts: The card of a parts model of this generator.
+
+        Returns:
+            Images uint8 (batch, height, width, 3), equal to those of `render`, and labels uint8
+            (batch, height, width), indices into ``parts.classes``.
+
+        Raises:
+            NotFoundError: From `result`: the generator does not serve this parts model (reason
+                PARTS_MODEL_NOT_SERVED).
+        """
+        layers = w if w.ndim == 3 else w[:, None]
+        arrays = {"w": np.ascontiguousarray(layers, np.float32)}
+        absent = NotFoundError(
+            f"{PEER} {self._card.name} does not serve the parts model {parts.name} "
+            f"({parts.short_digest}); restart the generator so that it serves the new parts model "
+            "(its log says why it left one out)",
+            reason="PARTS_MODEL_NOT_SERVED",
+            field="parts",
+            model=parts.name,
+            generator=self._card.name,
+        )
+        outputs = ("image", "labels")
+        pending = self._infer(parts_model(self._card, parts), arrays, outputs, absent)
+
+        def result() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+            images, labels = pending.result()
+            return images, labels
+
+        return Pending(result)
 
     def renderer(self) -> Renderer:
         """Which server renders.
@@ -106,7 +153,18 @@ class GeneratorClient:
             raise from_v2_error(error) from None
         return Renderer(metadata.name, metadata.version)
 
-    def _infer(self, model: str, arrays: dict[str, NDArray[Any]], output: str) -> Pending[Any]:
+    def _infer_one(self, model: str, arrays: dict[str, NDArray[Any]], output: str) -> Pending[Any]:
+        pending = self._infer(model, arrays, (output,))
+        return Pending(lambda: pending.result()[0])
+
+    def _infer(
+        self,
+        model: str,
+        arrays: dict[str, NDArray[Any]],
+        outputs: Sequence[str],
+        absent: UnitScopeError | None = None,
+    ) -> Pending[list[NDArray[Any]]]:
+        """Asks for outputs by name; `absent` is what a server without this model stands for, if given."""
         inputs = []
         for name, array in arrays.items():
             inputs.append(v2.InferInput(name, list(array.shape), _type(array)))
@@ -123,20 +181,21 @@ class GeneratorClient:
                 model,
                 inputs,
                 receive,
-                outputs=[v2.InferRequestedOutput(output)],
+                outputs=[v2.InferRequestedOutput(name) for name in outputs],
                 client_timeout=self._seconds,
             )
         except InferenceServerException as error:
             receive(None, error)
 
-        def result() -> NDArray[Any]:
+        def result() -> list[NDArray[Any]]:
             # The call has a deadline of its own; the margin is for its answer to arrive.
             if not answered.wait(self._seconds + 5):
                 raise DeadlineError(f"{PEER} did not answer within {self._seconds:g} s")
             if isinstance(answer[0], InferenceServerException):
+                if absent is not None and _status(answer[0]) == "NOT_FOUND":
+                    raise absent
                 raise from_v2_error(answer[0]) from None
-            array: NDArray[Any] = answer[0].as_numpy(output)
-            return array
+            return [answer[0].as_numpy(name) for name in outputs]
 
         return Pending(result)
 
@@ -148,7 +207,7 @@ def from_v2_error(error: InferenceServerException) -> UnitScopeError:
     backend whose process died calls itself unhealthy, which passes once it is restarted.
     """
     message = str(error.message() or "no message")
-    status = str(error.status() or "").removeprefix("StatusCode.")
+    status = _status(error)
     if status == "UNAVAILABLE" or any(text in message for text in _UNHEALTHY):
         return UnavailableError(
             f"{PEER} does not answer ({message}); is it running, and is the address right?",
@@ -162,6 +221,11 @@ def from_v2_error(error: InferenceServerException) -> UnitScopeError:
         return InvalidArgumentError(f"{PEER}: {message}", reason="INVALID_INPUT")
     cls = BY_STATUS.get(status, InternalError)
     return cls(f"{PEER}: {message}")
+
+
+def _status(error: InferenceServerException) -> str:
+    """The name of the gRPC status; empty where the client itself failed."""
+    return str(error.status() or "").removeprefix("StatusCode.")
 
 
 def _type(array: NDArray[Any]) -> str:

@@ -15,9 +15,19 @@ from unitscope.errors import InvalidArgumentError
 from workers.report import view, words
 from workers.report.data import ReportData
 from workers.report.pictures import within
+from workers.report.quantify import pictures as quantify_pictures
+from workers.report.quantify import view as quantify_view
+from workers.report.quantify.findings import Findings
+from workers.report.quantify.phrases import TITLES
 
 MAX_BYTES = 25_000_000
 """A report is never larger, unless asked for otherwise."""
+
+NUMBERS_SHARE = 0.7
+"""Share of that size that words and numbers may take before those of screened units are left out."""
+
+QUANTIFY_SCRIPTS = ("numbers", "masks", "find", "chart", "unit", "map", "table")
+"""Scripts of the quantify report, in the order in which they are joined."""
 
 
 def build(report: ReportData, max_bytes: int = MAX_BYTES) -> bytes:
@@ -31,11 +41,17 @@ def build(report: ReportData, max_bytes: int = MAX_BYTES) -> bytes:
     Raises:
         InvalidArgumentError: Even without any picture the report is larger (REPORT_TOO_LARGE).
     """
-    wanted = view.wanted_pictures(report)
+    findings = Findings(report.quantify) if report.quantify is not None else None
+    wanted = [*view.wanted_pictures(report), *(quantify_pictures.wanted(findings) if findings else ())]
     # A row's words cost about as much as a small picture, so the frame is measured with all of them.
-    bare = _render(view.make(report, {key: "" for key, _ in wanted}, len(wanted)))
+    every = {key: "" for key, _ in wanted}
+    everything = True
+    bare = _page(report, findings, every, len(wanted), everything)
+    if findings and len(bare) > NUMBERS_SHARE * max_bytes:
+        everything = False
+        bare = _page(report, findings, every, len(wanted), everything)
     if len(bare) > max_bytes:
-        bare = _render(view.make(report, {}, len(wanted)))
+        bare = _page(report, findings, {}, len(wanted), everything)
         if len(bare) > max_bytes:
             raise InvalidArgumentError(
                 f"without any picture the report takes {len(bare)} bytes, more than the {max_bytes} "
@@ -46,11 +62,25 @@ def build(report: ReportData, max_bytes: int = MAX_BYTES) -> bytes:
             )
         return bare
     pictures, left_out = within(max_bytes - len(bare), wanted)
-    return _render(view.make(report, pictures, left_out))
+    return _page(report, findings, pictures, left_out, everything)
+
+
+def _page(
+    report: ReportData, findings: Findings | None, pictures: dict[str, str], left_out: int, everything: bool
+) -> bytes:
+    if findings is None:
+        return _render(view.make(report, pictures, left_out))
+    quantify = quantify_view.make(findings, pictures, everything=everything)
+    return _render(view.make(report, pictures, 0, quantify))
 
 
 def _render(content: view.View) -> bytes:
     script, style = _asset("report.js"), _asset("report.css")
+    rules = payload = ""
+    if content.quantify is not None:
+        script = "\n".join([script, *(_asset(f"quantify/{name}.js") for name in QUANTIFY_SCRIPTS)])
+        style = "\n".join([style, _asset("quantify/quantify.css")])
+        rules, payload = content.quantify.rules, content.quantify.payload
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         _environment()
@@ -59,6 +89,8 @@ def _render(content: view.View) -> bytes:
             view=content,
             report=content.report,
             style=Markup(style),
+            rules=Markup(rules),
+            payload=Markup(payload),
             script=Markup(script),
             script_hash=f"sha256-{digest}",
         )
@@ -89,6 +121,7 @@ def _environment() -> Environment:
         "method": words.method_label,
         "moment": words.moment,
         "level": lambda trust: words.trust_level(trust).word,
+        "measure_title": lambda name: TITLES.get(name, words.label(name)),
         "short": lambda digest: str(digest)[:12],
     }
     environment.filters.update(filters)
@@ -98,5 +131,6 @@ def _environment() -> Environment:
         trust_parts=words.TRUST_PARTS,
         rows_at_first=view.ROWS_AT_FIRST,
         cards_at_first=view.CARDS_AT_FIRST,
+        strips_at_first=quantify_view.ROWS_AT_FIRST,
     )
     return environment

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.report.quantify.data import QuantifyData
+
 Row = Mapping[str, Any]
 """One row of a table of :mod:`unitscope.tables`, by column name."""
 
@@ -116,7 +118,7 @@ class ReportData:
     """Everything that one report shows.
 
     Attributes:
-        kind: The analysis kind, ``link`` or ``traverse``.
+        kind: The analysis kind, ``link``, ``traverse`` or ``quantify``.
         title: Heading, e.g. ``What 12 units of avatars/shortcut do``.
         job_id: The job.
         created: When the job was created, ISO 8601 in UTC.
@@ -133,6 +135,7 @@ class ReportData:
         traversals: Traversals, in any order; empty for ``link``.
         notes: Plain sentences for the reader, e.g. what was not kept.
         tables: Names of the tables that lie beside the report, without suffix.
+        quantify: What a ``quantify`` job measured; then `units` and `traversals` are empty.
     """
 
     kind: str
@@ -152,3 +155,4 @@ class ReportData:
     traversals: Sequence[Traversal] = ()
     notes: Sequence[str] = ()
     tables: Sequence[str] = field(default=("quality",))
+    quantify: QuantifyData | None = None

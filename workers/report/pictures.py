@@ -18,10 +18,14 @@ def strip(frames: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> str:
     """Frames side by side, as a data URI.
 
     Args:
-        frames: ``uint8 (steps, height, width, 3)``.
+        frames: ``uint8 (steps, height, width, 3)``, or ``(steps, height, width)`` of labels, which are
+            kept exactly.
     """
     joined = np.concatenate(list(frames), axis=1)
     sink = io.BytesIO()
+    if joined.ndim == 2:
+        Image.fromarray(joined).save(sink, "PNG", optimize=True)
+        return "data:image/png;base64," + base64.b64encode(sink.getvalue()).decode()
     Image.fromarray(joined).save(sink, "WEBP", quality=QUALITY, method=4, use_sharp_yuv=True)
     return "data:image/webp;base64," + base64.b64encode(sink.getvalue()).decode()
 

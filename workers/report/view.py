@@ -21,6 +21,8 @@ from workers.report.charts import (
     row_id,
 )
 from workers.report.data import ReportData, Row, Traversal
+from workers.report.quantify import opening
+from workers.report.quantify.shapes import QuantifyView
 from workers.report.words import (
     OVERALL,
     TRUST_PARTS,
@@ -143,6 +145,7 @@ class View:
     spec: str
     notes: tuple[str, ...]
     shown: Mapping[int, bool]
+    quantify: QuantifyView | None
 
 
 def wanted_pictures(
@@ -162,13 +165,16 @@ def wanted_pictures(
     return wanted
 
 
-def make(report: ReportData, pictures: Mapping[str, str], left_out: int) -> View:
+def make(
+    report: ReportData, pictures: Mapping[str, str], left_out: int, quantify: QuantifyView | None = None
+) -> View:
     """The view of a report.
 
     Args:
         report: The data.
         pictures: Data URIs by the keys of `wanted_pictures`.
         left_out: How many of the wanted pictures did not fit into the file.
+        quantify: The view of what a ``quantify`` job alone has.
     """
     cards = tuple(
         _card(report, row, traversals, strips, pictures) for row, traversals, strips in _gallery(report)
@@ -179,7 +185,7 @@ def make(report: ReportData, pictures: Mapping[str, str], left_out: int) -> View
     acceptance = sorted(report.linker.acceptance.items()) if report.linker else []
     return View(
         report=report,
-        summary=summary(report),
+        summary=_summary(report),
         figures=tuple(_figures(report)),
         cards=cards,
         hero=max(
@@ -199,8 +205,22 @@ def make(report: ReportData, pictures: Mapping[str, str], left_out: int) -> View
         ),
         acceptance=tuple(sorted(acceptance, key=lambda item: item[1])[:MAX_TABLE_ROWS]),
         spec=json.dumps(report.spec, indent=2, ensure_ascii=False, default=str),
-        notes=(*report.notes, *_limits(report, left_out, len(quality))),
+        notes=(
+            *report.notes,
+            *_limits(report, left_out, len(quality)),
+            *(quantify.notes if quantify else ()),
+        ),
         shown={card.unit: True for card in cards},
+        quantify=quantify,
+    )
+
+
+def _summary(report: ReportData) -> str:
+    if report.quantify is None:
+        return summary(report)
+    names = {m.kind: m.name for m in report.models}
+    return opening.summary(
+        report.quantify, names.get("classifier", "the classifier"), names.get("generator", "the generator")
     )
 
 
@@ -308,6 +328,9 @@ def _visible(traversal: Traversal) -> float:
 
 
 def _figures(report: ReportData) -> Iterator[Figure]:
+    if report.quantify is not None:
+        yield from (Figure(value, text) for value, text in opening.figures(report.quantify))
+        return
     if report.units:
         flips = [float(r["flips"]) for r in report.units]
         trust = [float(r["trust"]) for r in report.units if finite(r["trust"])]

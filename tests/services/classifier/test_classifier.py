@@ -173,3 +173,21 @@ def test_the_pool_refuses_what_is_no_classifier(registry: Registry) -> None:
         pool.get(GENERATOR)
     with pytest.raises(NotFoundError, match="there are: mine/shuffle, tiny/classifier"):
         pool.get("tiny/nothing")
+
+
+def test_several_layers_are_read_side_by_side_in_one_pass(classifier):
+    both = classifier.read(IMAGES, "maps+penultimate")
+    one, other = classifier.read(IMAGES, "maps"), classifier.read(IMAGES, "penultimate")
+    assert (both.features == np.concatenate([one.features, other.features], axis=1)).all()
+    assert (both.logits == one.logits).all()
+    card = classifier.card
+    assert card.layer("maps+penultimate").units == both.features.shape[1]
+    assert not card.layer("maps+penultimate").has_head
+    boundary = card.layer("maps").units
+    assert card.unit_layer(boundary - 1, "maps+penultimate").name == "maps"
+    assert card.unit_layer(boundary, "maps+penultimate").name == "penultimate"
+    with pytest.raises(FailedPreconditionError, match="no feature maps"):
+        classifier.read(IMAGES[:1], "maps+penultimate", maps=True)
+    with pytest.raises(FailedPreconditionError, match="names a layer twice") as caught:
+        classifier.read(IMAGES[:1], "maps+maps")
+    assert caught.value.reason == "LAYER_NAMED_TWICE"

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from services.generator.backend import GeneratorBackend
+from services.generator.parts.network import PartsNetwork
+from services.generator.parts.store import load_parts
 from services.generator.triton_server import find_triton
 from tests.support.generator import RunningGenerator, generator_program, in_process_generator
-from tests.support.tiny_pack import GENERATOR, write_tiny_pack
+from tests.support.tiny_pack import GENERATOR, PARTS_MODEL, write_tiny_pack
 from unitscope.errors import UnavailableError
 from unitscope.models.cards import ModelCard
 from unitscope.models.registry import Registry
@@ -29,6 +31,16 @@ def card(pack: Path) -> ModelCard:
 @pytest.fixture(scope="session")
 def backend(pack: Path, card: ModelCard) -> GeneratorBackend:
     return GeneratorBackend.load(card, Registry(pack).verified(card), threads=1)
+
+
+@pytest.fixture(scope="session")
+def parts_card(pack: Path) -> ModelCard:
+    return Registry(pack).resolve(PARTS_MODEL, "parts")
+
+
+@pytest.fixture(scope="session")
+def parts_network(pack: Path, card: ModelCard, parts_card: ModelCard) -> PartsNetwork:
+    return load_parts(parts_card, Registry(pack).verified(parts_card), card)
 
 
 @pytest.fixture(scope="session")

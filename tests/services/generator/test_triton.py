@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from services.generator.__main__ import choose
 from services.generator.backend import GeneratorBackend
 from services.generator.commands import app
+from services.generator.parts.network import PartsNetwork
 from services.generator.repository import export_repository
 from services.generator.triton_server import find_triton, remove_leftovers
 from tests.support.generator import RunningGenerator, generator_program, wait_until_renders
@@ -34,15 +35,21 @@ def _processes(running: RunningGenerator, name: str) -> list[psutil.Process]:
 @pytest.mark.integration
 @pytest.mark.parametrize("victim", ["stub", "tritonserver"])
 def test_a_killed_process_is_replaced(
-    triton: RunningGenerator, backend: GeneratorBackend, victim: str
+    triton: RunningGenerator,
+    backend: GeneratorBackend,
+    parts_card: ModelCard,
+    parts_network: PartsNetwork,
+    victim: str,
 ) -> None:
     killed = _processes(triton, victim)[0]
     killed.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 60
     while killed in _processes(triton, victim) and time.monotonic() < deadline:
         time.sleep(0.05)
-    wait_until_renders(triton.address, [triton.card])
+    wait_until_renders(triton.address, [triton.card], parts=[parts_card])
     np.testing.assert_array_equal(triton.render(W), backend.render(W))
+    labels = backend.render_parts(W, parts_network)[1]
+    np.testing.assert_array_equal(triton.render_parts(W, parts_card)[1], labels)
     assert killed.pid not in {process.pid for process in _processes(triton, victim)}
 
 
@@ -53,7 +60,7 @@ def test_sigterm_leaves_nothing_behind(pack: Path, triton: RunningGenerator) -> 
         assert running.process is not None
         family = psutil.Process(running.process.pid).children(recursive=True)
         mark = f"unitscope-triton-{running.process.pid}-"
-        assert len(family) == 3
+        assert len(family) == 4, "the server, and a process for each of three models"
         assert [name for name in os.listdir("/dev/shm") if name.startswith(mark)]
     assert running.process.returncode == 0
     assert not [process for process in family if process.is_running()]
@@ -88,10 +95,19 @@ def test_where_no_triton_is_installed_the_reason_is_said(
         choose("triton")
 
 
-def test_the_repository_describes_both_models(pack: Path, card: ModelCard, tmp_path: Path) -> None:
-    names = export_repository(Registry(pack), [card], tmp_path)
+def test_the_repository_describes_all_models(
+    pack: Path, card: ModelCard, parts_card: ModelCard, tmp_path: Path
+) -> None:
+    names = export_repository(Registry(pack), [card], tmp_path, instances=2)
     stem = f"tiny-generator-{card.short_digest}"
-    assert names == [f"{stem}-mapping", f"{stem}-synthesis"]
+    assert names == [f"{stem}-mapping", f"{stem}-synthesis", f"{stem}-parts-{parts_card.short_digest}"]
+    labelled = (tmp_path / names[2] / "config.pbtxt").read_text()
+    assert 'output [ { name: "image" data_type: TYPE_UINT8 dims: [ 16, 16, 3 ] } ]' in labelled
+    assert 'output [ { name: "labels" data_type: TYPE_UINT8 dims: [ 16, 16 ] } ]' in labelled
+    assert "count: 2" in labelled
+    assert parts_card.digest in labelled
+    assert "PartsModel" in (tmp_path / names[2] / "1" / "model.py").read_text()
+    assert "count: 1" in (tmp_path / names[0] / "config.pbtxt").read_text()
     config = (tmp_path / names[1] / "config.pbtxt").read_text()
     assert 'input [ { name: "w" data_type: TYPE_FP32 dims: [ -1, 24 ] } ]' in config
     assert 'output [ { name: "image" data_type: TYPE_UINT8 dims: [ 16, 16, 3 ] } ]' in config

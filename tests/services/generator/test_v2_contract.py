@@ -12,9 +12,11 @@ import tritonclient.grpc as v2
 from tritonclient.utils import InferenceServerException
 
 from services.generator.backend import GeneratorBackend
+from services.generator.parts.network import PartsNetwork
 from services.generator.v2_server import NAME
 from tests.support.generator import RunningGenerator
-from unitscope.models.v2 import MAX_BATCH, mapping_model, synthesis_model
+from unitscope.models.cards import ModelCard
+from unitscope.models.v2 import MAX_BATCH, mapping_model, parts_model, synthesis_model
 
 RNG = np.random.default_rng(5)
 Z = RNG.standard_normal((20, 16)).astype(np.float32)
@@ -36,6 +38,55 @@ def test_results_equal_those_of_the_backend_bit_for_bit(
 def test_w_plus_is_rendered(running: RunningGenerator, backend: GeneratorBackend) -> None:
     w = RNG.standard_normal((3, backend.spec.num_ws, 24)).astype(np.float32)
     np.testing.assert_array_equal(running.render(w), backend.render(w))
+
+
+def test_parts_come_with_the_very_picture_of_synthesis(
+    running: RunningGenerator, backend: GeneratorBackend, parts_card: ModelCard, parts_network: PartsNetwork
+) -> None:
+    each = np.repeat(W[:3, None], backend.spec.num_ws, axis=1)
+    for w in (W, W[:1], each):
+        pictures, labels = running.render_parts(w, parts_card)
+        expected = backend.render_parts(w, parts_network)
+        np.testing.assert_array_equal(pictures, running.render(w))
+        np.testing.assert_array_equal(pictures, expected[0])
+        np.testing.assert_array_equal(labels, expected[1])
+    assert len(np.unique(running.render_parts(W, parts_card)[1])) == 4
+
+
+def test_parts_of_concurrent_clients_are_those_of_lone_ones(
+    running: RunningGenerator, backend: GeneratorBackend, parts_card: ModelCard, parts_network: PartsNetwork
+) -> None:
+    """Among others that ask for pictures alone, and one in six who asks badly."""
+    pictures, labels = backend.render_parts(W, parts_network)
+    rng = np.random.default_rng(11)
+    requests = [np.sort(rng.choice(len(W), size=rng.integers(1, 9))) for _ in range(36)]
+
+    def ask(index: int) -> bool:
+        rows = requests[index]
+        if index % 6 == 1:
+            with pytest.raises(InferenceServerException, match="NON_FINITE_W"):
+                running.render_parts(W[rows] * np.nan, parts_card)
+            return True
+        if index % 3 == 0:
+            return bool((running.render(W[rows]) == pictures[rows]).all())
+        got = running.render_parts(W[rows], parts_card)
+        return bool((got[0] == pictures[rows]).all() and (got[1] == labels[rows]).all())
+
+    with ThreadPoolExecutor(12) as pool:
+        assert all(pool.map(ask, range(len(requests))))
+
+
+def test_one_output_or_all_can_be_asked_for(
+    running: RunningGenerator, backend: GeneratorBackend, parts_card: ModelCard, parts_network: PartsNetwork
+) -> None:
+    model, rows = parts_model(running.card, parts_card), np.ascontiguousarray(W[:3, None])
+    pictures, labels = backend.render_parts(W[:3], parts_network)
+    np.testing.assert_array_equal(running.infer(model, "labels", w=rows), labels)
+    np.testing.assert_array_equal(running.infer(model, "image", w=rows), pictures)
+    assert [array.shape for array in running.infer_all(model, (), w=rows)] == [(3, 16, 16, 3), (3, 16, 16)]
+    with pytest.raises(InferenceServerException, match="nothing") as caught:
+        running.infer(model, "nothing", w=rows)
+    assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
 
 
 def test_concurrent_clients_get_what_lone_ones_get(

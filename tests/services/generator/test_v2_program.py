@@ -19,7 +19,7 @@ from unitscope.settings import ModelSettings
 from unitscope.v1 import info_pb2, info_pb2_grpc
 
 
-def test_it_has_health_reflection_and_info(v2_server: RunningGenerator) -> None:
+def test_it_has_health_reflection_and_info(v2_server: RunningGenerator, parts_card: ModelCard) -> None:
     with open_channel(v2_server.address) as channel:
         request = health_pb2.HealthCheckRequest(service="inference.GRPCInferenceService")
         answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=10)
@@ -32,7 +32,10 @@ def test_it_has_health_reflection_and_info(v2_server: RunningGenerator) -> None:
         stub = info_pb2_grpc.InfoServiceStub(channel)
         info = invoke(stub.GetInfo, info_pb2.GetInfoRequest(), 10)
     assert info.service == "generator"
-    assert [model.digest for model in info.models] == [v2_server.card.digest]
+    assert [(model.digest, model.kind) for model in info.models] == [
+        (v2_server.card.digest, "generator"),
+        (parts_card.digest, "parts"),
+    ]
     assert info.limits["max_batch"] == 64
 
 

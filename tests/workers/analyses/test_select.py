@@ -89,6 +89,8 @@ def test_quantiles_between_levels_are_interpolated():
         levels=np.array([0, 0.5, 1.0]),
         quantiles=np.array([[0.0, 1.0], [1.0, 1.0], [3.0, 5.0]]),
         distance_limit=1.0,
+        latent_mean=np.zeros(1),
+        whitener=np.eye(1),
     )
     assert solution.quantile(0.0) == pytest.approx([0, 1])
     assert solution.quantile(0.25) == pytest.approx([0.5, 1])

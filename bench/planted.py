@@ -1,0 +1,309 @@
+"""Truth of `quantify`: units that are known are named, units that are nothing are not, nor is chance.
+
+`python -m bench.planted` prints one JSON object. The columns of a fitted linker of `avatars/clean` are
+replaced by directions in w that change one factor of an avatar, from regressing the ruler's readings on w,
+and by random directions of the same length under the latents' covariance. A real `quantify` job on the
+stack of `unitscope up` then measures them all as units; it knows neither the ruler nor what was planted.
+
+- A planted unit counts where it is named after the factor's own part. The naming threshold is the share
+  that 5 % of one half of the random directions exceed; it is tested on the other half.
+- Null: the effects of the same job with the sign of the perturbation flipped at random in each image. A run
+  counts where any unit, part and measure has q < 0.05.
+- Shortcut: the same job on the real linkers of `avatars/shortcut` and `avatars/clean`: the correlation, over
+  units, between their effect on the logit of the class that carries the shortcut and on the area of glasses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from packs.avatars import ruler
+from services.generator.backend import GeneratorBackend
+from unitscope.client import Client
+from unitscope.embedded import Embedded
+from unitscope.jobs import layout
+from unitscope.jobs.chunks import decode
+from unitscope.jobs.specs import MIN_IMAGES
+from unitscope.models import ModelCard, Registry
+from unitscope.models.cards import FileEntry
+from unitscope.models.linkers import find_linker
+from unitscope.store.base import sha256
+from unitscope.store.directory import DirectoryStore
+from unitscope.worlds.factors import NAMES, VALUES
+from workers.measures import MEASURES
+from workers.statistics import benjamini_hochberg, differences, sign_flip
+
+GENERATOR = "avatars/generator"
+SHORTCUT_CLASS = "bun"
+FACTOR_PARTS = {
+    "hair_colour": ("hair", "facial_hair"),
+    "hat_colour": ("hat",),
+    "glasses": ("glasses",),
+    "facial_hair": ("facial_hair",),
+    "skin": ("face",),
+    "clothes": ("clothes",),
+    "clothes_colour": ("clothes",),
+    "mouth": ("mouth",),
+    "eyes": ("eyes",),
+    "background": ("background",),
+}
+"""The part that each factor is about; the hair's colour is also that of the beard."""
+
+TRUNCATION = 0.7
+READINGS = 2_000
+"""Generated pictures that the ruler reads."""
+PENALTY = 1e-3
+GAIN = 1.0
+"""How far a planted unit moves its factor over its range: 1 is from one value to another."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Directions in w, (directions, w_dim), with their names: ``glasses:sunglasses``, or ``random``."""
+
+    names: tuple[str, ...]
+    directions: Array
+
+
+def read_latents(registry: Registry, seed: int) -> tuple[Array, Array, list[tuple[str, int]]]:
+    """Latents (n, w_dim), the ruler's readings of their pictures (n, values), and what the columns are."""
+    card = registry.resolve(GENERATOR)
+    backend = GeneratorBackend.load(card, registry.verified(card), threads=os.cpu_count() or 1)
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal((READINGS, backend.spec.z_dim)).astype(np.float32)
+    classes = rng.integers(len(card.classes), size=READINGS)
+    w = backend.map(z, classes, TRUNCATION)
+    read = ruler.load().probabilities(backend.render(w))
+    columns = [(name, value) for name in NAMES for value in range(len(VALUES[name]))]
+    columns += [("top", value) for value in range(read["top"].shape[1])]
+    readings = np.concatenate([read[name] for name in (*NAMES, "top")], axis=1)
+    return w.astype(np.float64), readings.astype(np.float64), columns
+
+
+def plant(w: Array, readings: Array, columns: Sequence[tuple[str, int]], randoms: int, seed: int) -> Planted:
+    """Directions that change one factor and, as far as the regression can tell, nothing else.
+
+    The readings are regressed on whitened latents; the direction of a value is the shortest one, in those
+    coordinates, along which its reading rises and those of the factor's other values fall alike, all other
+    readings standing still.
+    """
+    centred = w - w.mean(0)
+    values, vectors = np.linalg.eigh(np.cov(centred.T))
+    kept = values > values.max() * 1e-4
+    to_w = vectors[:, kept] * np.sqrt(values[kept])
+    white = centred @ vectors[:, kept] / np.sqrt(values[kept])
+    gram = white.T @ white + PENALTY * len(white) * np.eye(white.shape[1])
+    slopes = np.linalg.solve(gram, white.T @ (readings - readings.mean(0))).T
+    inverse = np.linalg.pinv(slopes, rcond=1e-3)
+    names, directions = [], []
+    for factor in NAMES:
+        members = [k for k, (name, _) in enumerate(columns) if name == factor]
+        for k in members:
+            wanted = np.zeros(len(columns))
+            wanted[members] = -1 / (len(members) - 1)
+            wanted[k] = 1.0
+            names.append(f"{factor}:{VALUES[factor][columns[k][1]].value}")
+            directions.append(GAIN * inverse @ wanted)
+    length = float(np.median(np.linalg.norm(directions, axis=1)))
+    random = np.random.default_rng(seed).standard_normal((randoms, white.shape[1]))
+    random *= length / np.linalg.norm(random, axis=1, keepdims=True)
+    return Planted((*names, *["random"] * randoms), np.concatenate([np.stack(directions), random]) @ to_w.T)
+
+
+def publish(store: DirectoryStore, digest: str, planted: Planted) -> tuple[str, list[int]]:
+    """Stores a linker whose columns of some units are the directions; its digest, and those units.
+
+    Over its range, from minimum to maximum, each of these units moves w by its whole direction.
+    """
+    card = find_linker(store, digest)
+    tensors = dict(load(store.get(layout.linker_weights(card.digest))))
+    quantiles = tensors["feature_quantiles"]
+    span = quantiles[-1] - quantiles[0]
+    units = np.argsort(-span, kind="stable")[: len(planted.names)]
+    if len(units) < len(planted.names) or not (span[units] > 0).all():
+        raise SystemExit(f"{len(planted.names)} directions need as many units that vary")
+    weight = tensors["weight"].copy()
+    weight[:, units] = (planted.directions / span[units][:, None]).T
+    data = save({**tensors, "weight": np.ascontiguousarray(weight)})
+    files = {"model.safetensors": FileEntry(sha256=sha256(data), size=len(data))}
+    made = ModelCard(**{**card.model_dump(), "files": files, "description": "Planted directions."})
+    made = made.model_copy(update={"name": f"linkers/{made.short_digest}"})
+    store.create(layout.linker_weights(made.digest), data)
+    store.create(layout.linker_card(made.digest), made.model_dump_json().encode())
+    return made.digest, [int(unit) for unit in units]
+
+
+def run(client: Client, spec: dict[str, Any]) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
+    """Carries a job out; its id and the rows of `units` and `effects`."""
+    job = client.submit("quantify", spec)
+    result = job.result()
+    return job.id, result.table("units").to_pylist(), result.table("effects").to_pylist()
+
+
+def named(rows: Sequence[dict[str, Any]], planted: Planted, units: Sequence[int]) -> dict[str, Any]:
+    """Shares of planted units that are named after their part, and of random ones that are named at all."""
+    by_unit = {row["unit"]: row for row in rows}
+    found = [by_unit[unit] for unit in units]
+    shares = np.array([row["part_share"] or 0.0 for row in found])
+    random = np.array([name == "random" for name in planted.names])
+    places = np.flatnonzero(random)
+    threshold = float(np.quantile(shares[places[::2]], 0.95))
+    right, wrong = [], {}
+    for index in np.flatnonzero(~random):
+        row, name = found[index], planted.names[index]
+        parts = FACTOR_PARTS[name.partition(":")[0]]
+        right.append(row["part"] in parts and shares[index] >= threshold)
+        if not right[-1]:
+            wrong[name] = f"{row['part']} {shares[index]:.2f}"
+    shipped = [bool(row["named"]) for row in found]
+    correct = [
+        bool(row["named"]) and row["part"] in FACTOR_PARTS[name.partition(":")[0]]
+        for row, name in zip(found, planted.names, strict=True)
+        if name != "random"
+    ]
+    return {
+        "planted_units": int((~random).sum()),
+        "random_directions": int(random.sum()),
+        "threshold_from_one_half_of_the_random": threshold,
+        "planted_named_right": float(np.mean(right)),
+        "planted_named_right_goal": 0.95,
+        "random_named_of_the_other_half": float((shares[places[1::2]] >= threshold).mean()),
+        "random_named_goal": 0.05,
+        "at_the_threshold_that_ships": {
+            "planted_named_right": float(np.mean(correct)),
+            "random_named": float(np.mean([s for s, r in zip(shipped, random, strict=True) if r])),
+        },
+        "not_named_right": wrong,
+        "trust_of_random_directions_95th_percentile": float(
+            np.quantile([row["trust"] for row, r in zip(found, random, strict=True) if r], 0.95)
+        ),
+    }
+
+
+def effects_of(result: Any, units: int) -> tuple[Array, NDArray[np.bool_]]:
+    """Effects (units, images, columns) of the confirmed steps, for some units, and which have a direction."""
+    steps = result.table("steps").to_pandas()
+    steps = steps[steps["stage"] == "confirm"]
+    columns = [name for name in steps.columns if "." in name]
+    measures = {item.name: item for item in MEASURES}
+    kinds = [measures[name.rpartition(".")[2]] for name in columns]
+    chosen = steps["unit"].drop_duplicates().to_numpy()[:units]
+    steps = steps[steps["unit"].isin(chosen)].sort_values(["unit", "class", "seed", "step"])
+    count = int(steps["step"].max()) + 1
+    values = steps[columns].to_numpy(np.float64).reshape(len(chosen), -1, count, len(columns))
+    periods = np.array([kind.period for kind in kinds], np.float64)
+    return differences(values, periods), np.array([kind.signed for kind in kinds])
+
+
+def null(effects: Array, signed: NDArray[np.bool_], runs: int, seed: int) -> dict[str, Any]:
+    """The share of runs with flipped perturbations in which anything has q < 0.05."""
+    rng = np.random.default_rng(seed)
+    units, images, _ = effects.shape
+    tests = effects[..., signed].transpose(0, 2, 1).reshape(-1, images)
+    tests = tests[np.isfinite(tests).sum(1) >= MIN_IMAGES]
+    found = 0
+    for _ in range(runs):
+        p = sign_flip(tests * rng.choice([-1.0, 1.0], size=images))
+        found += bool((benjamini_hochberg(p) < 0.05).any())
+    return {
+        "runs": runs,
+        "units": units,
+        "images": images,
+        "tests_per_run": len(tests),
+        "runs_with_any_q_below_0.05": found / runs,
+        "goal": 0.05,
+        "tests_with_q_below_0.05_without_flips": float((benjamini_hochberg(sign_flip(tests)) < 0.05).mean()),
+    }
+
+
+def association(effects: Sequence[dict[str, Any]], units: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Correlation over confirmed units between each class's logit and the area of glasses."""
+    wanted = {row["unit"] for row in units if row["stage"] == "confirm"}
+    logits: dict[str, dict[int, float]] = {}
+    area = {}
+    for row in effects:
+        if row["unit"] not in wanted or row["standardised"] is None:
+            continue
+        if row["part"] == "logit":
+            logits.setdefault(row["measure"], {})[row["unit"]] = row["standardised"]
+        elif (row["part"], row["measure"]) == ("glasses", "area"):
+            area[row["unit"]] = row["standardised"]
+    return {
+        name: float(np.corrcoef([(values[u], area[u]) for u in sorted(area)], rowvar=False)[0, 1])
+        for name, values in logits.items()
+    }
+
+
+def measure(models: Path, home: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Runs everything and returns the figures."""
+    registry, store = Registry(models), DirectoryStore(home / "store")
+    w, readings, columns = read_latents(registry, seed=11)
+    planted = plant(w, readings, columns, options.randoms, seed=12)
+    figures: dict[str, Any] = {"regression_readings": len(w)}
+    with Embedded(home, models) as stack, stack.client() as client:
+        linkers = {}
+        for name in ("clean", "shortcut"):
+            link = {
+                "classifier": f"avatars/{name}",
+                "generator": GENERATOR,
+                "samples_per_class": options.samples,
+                "heldout_per_class": 20,
+            }
+            linkers[name] = _digest(client, store, link)
+        digest, units = publish(store, linkers["clean"], planted)
+        spec = {"linker": digest, "units": units, "shortlist": len(units), "steps": 2, "keep": "none"}
+        job, rows, _ = run(client, spec)
+        figures["planted"] = named(rows, planted, units)
+        effects, signed = effects_of(client.job(job).result(), options.null_units)
+        figures["null"] = null(effects, signed, options.null_runs, seed=13)
+        figures["shortcut"] = {}
+        for name, linker in linkers.items():
+            spec = {"linker": linker, "steps": 2, "keep": "none", "shortlist": options.shortlist}
+            _, rows, all_effects = run(client, spec)
+            found = association(all_effects, rows)
+            figures["shortcut"][name] = {
+                f"correlation_of_glasses_area_with_{SHORTCUT_CLASS}": found[SHORTCUT_CLASS],
+                "largest_of_the_other_classes": max(v for k, v in found.items() if k != SHORTCUT_CLASS),
+            }
+    return figures
+
+
+def _digest(client: Client, store: DirectoryStore, link: dict[str, Any]) -> str:
+    """Fits a linker; its digest."""
+    job = client.submit("link", link)
+    job.result()
+    (chunk,) = store.objects(layout.stage(job.id, "evaluate"))
+    return str(decode(store.get(chunk.key)).record["digest"])
+
+
+def main() -> None:
+    """Prints the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=Path, default=Path("models"), help="the registry's folder")
+    parser.add_argument("--home", type=Path, help="a folder to work in, kept; else a temporary one")
+    parser.add_argument("--samples", type=int, default=200, help="pairs a class that linkers are fitted on")
+    parser.add_argument("--randoms", type=int, default=100, help="random directions")
+    parser.add_argument("--shortlist", type=int, default=64)
+    parser.add_argument("--null-runs", type=int, default=100)
+    parser.add_argument("--null-units", type=int, default=12)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure(options.models, options.home or Path(folder), options)
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""Both passes joined: for every target the statistics that count, and what follows from all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unitscope.jobs.specs import QuantifySpec
+from workers.analyses.job import Job
+from workers.analyses.linked import Linked
+from workers.analyses.quantify.summary import (
+    PICTURE,
+    Behaviour,
+    Columns,
+    Statistics,
+    part_shares,
+    statistics,
+)
+from workers.analyses.quantify.targets import Targets
+from workers.measures import MEASURES
+from workers.statistics import (
+    Summary,
+    benjamini_hochberg,
+    clusters,
+    map_2d,
+    selectivity,
+)
+
+NAMING_SHARE = 0.5
+"""Share of a target's effect on one part from which on it may be named after the part.
+
+Of random directions in w at most 5 % reach it: see ``planted`` in docs/benchmarks.md.
+"""
+SIGNIFICANT = 0.05
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a job found, (targets, ...) in the order of `Targets`.
+
+    Attributes:
+        columns: Measures of parts.
+        targets: What was moved.
+        confirmed: bool (targets,).
+        parts: Effects on parts, (targets, columns); those of the confirmation where there is one.
+        logits: Effects on logits, (targets, classes).
+        behaviour: The rest.
+        q: (targets, columns); NaN where a target was screened alone, or the measure has no direction.
+        logit_q: (targets, classes).
+        selectivity: (targets, columns).
+        logit_selectivity: (targets, classes).
+        shares: (targets, parts + 1) of each part in the effects of the target.
+        part: int64 (targets,) the part with the largest share; -1 where there is no effect.
+        strongest: int64 (targets,) the column of that part with the largest effect; -1 likewise.
+        named: bool (targets,).
+        trusted: bool (targets,).
+        cluster: int64 (targets,), -1 = none.
+        place: (targets, 2) on the map of all units.
+    """
+
+    columns: Columns
+    targets: Targets
+    confirmed: NDArray[np.bool_]
+    parts: Summary
+    logits: Summary
+    behaviour: Behaviour
+    q: Array
+    logit_q: Array
+    selectivity: Array
+    logit_selectivity: Array
+    shares: Array
+    part: NDArray[np.int64]
+    strongest: NDArray[np.int64]
+    named: NDArray[np.bool_]
+    trusted: NDArray[np.bool_]
+    cluster: NDArray[np.int64]
+    place: Array
+
+    @property
+    def profiles(self) -> Array:
+        """(targets, columns) standardised effects, 0 where there is none: what likeness is judged by."""
+        return np.nan_to_num(self.parts.standardised)
+
+
+def verdict(context: Job, spec: QuantifySpec, linked: Linked) -> Verdict:
+    """Reads both passes, one block of targets after the other, and judges."""
+    columns = Columns.of(context.card("parts").classes)
+    targets = Targets.load(context)
+    confirm = statistics(context, linked, "confirm", columns)
+    found = confirm
+    if any(stage.name == "screen" for stage in context.plan.stages):
+        found = _over(statistics(context, linked, "screen", columns), confirm)
+    confirmed = np.isin(np.arange(len(targets)), confirm.targets)
+    return judge(columns, targets, found, confirmed, spec.min_trust)
+
+
+def judge(
+    columns: Columns, targets: Targets, found: Statistics, confirmed: NDArray[np.bool_], min_trust: float
+) -> Verdict:
+    """The verdict on statistics of all targets, in their order."""
+    q = _adjusted(found.parts.p, confirmed, int(columns.signed.sum()))
+    logit_q = _adjusted(found.logits.p, confirmed, found.logits.p.shape[1])
+    shares = part_shares(found, columns)
+    part, strongest = _strongest(found, shares, columns)
+    rows = np.arange(len(part))
+    significant = _significant(q, part, columns)
+    # The whole picture is no part: nothing is named after it.
+    named = (part >= 0) & (part < columns.parts.index(PICTURE)) & significant
+    named &= np.where(part >= 0, shares[rows, np.maximum(part, 0)], 0) >= NAMING_SHARE
+    profiles = np.nan_to_num(found.parts.standardised)
+    return Verdict(
+        columns=columns,
+        targets=targets,
+        confirmed=confirmed,
+        parts=found.parts,
+        logits=found.logits,
+        behaviour=found.behaviour,
+        q=q,
+        logit_q=logit_q,
+        selectivity=found.selectivity,
+        logit_selectivity=selectivity(found.logits.standardised),
+        shares=shares,
+        part=part,
+        strongest=strongest,
+        named=named,
+        trusted=found.behaviour.trust >= min_trust,
+        cluster=clusters(profiles).astype(np.int64),
+        place=map_2d(profiles).astype(np.float64),
+    )
+
+
+def associations(found: Verdict, measure: str = "area") -> Array:
+    """Correlation over trusted targets between effects on logits and on a measure of parts.
+
+    Returns:
+        (classes, parts) in [-1, 1]; NaN where either does not vary.
+    """
+    index = [item.name for item in MEASURES].index(measure)
+    chosen = (found.columns.measure == index) & (found.columns.part < len(found.columns.parts) - 1)
+    rows = found.trusted if found.trusted.sum() >= 8 else np.ones_like(found.trusted)
+    logits = np.nan_to_num(found.logits.standardised[rows])
+    parts = np.nan_to_num(found.parts.standardised[rows][:, chosen])
+    return _correlation(logits, parts)
+
+
+def _correlation(left: Array, right: Array) -> Array:
+    """Pearson correlations (left columns, right columns) over rows."""
+    left, right = left - left.mean(0), right - right.mean(0)
+    norms = np.linalg.norm(left, axis=0)[:, None] * np.linalg.norm(right, axis=0)
+    found: Array = np.where(norms > 0, (left.T @ right) / np.where(norms > 0, norms, 1), np.nan)
+    return found
+
+
+def _over(screen: Statistics, confirm: Statistics) -> Statistics:
+    """The screening's statistics, with those of the confirmation in the place of theirs."""
+
+    def merged(below: object, above: object) -> dict[str, NDArray[np.generic]]:
+        columns = {}
+        for name, values in vars(below).items():
+            columns[name] = np.array(values)
+            columns[name][confirm.targets] = vars(above)[name]
+        return columns
+
+    return Statistics(
+        screen.targets,
+        Summary(**merged(screen.parts, confirm.parts)),
+        Summary(**merged(screen.logits, confirm.logits)),
+        Behaviour(**merged(screen.behaviour, confirm.behaviour)),
+    )
+
+
+def _adjusted(p: Array, confirmed: NDArray[np.bool_], tests: int) -> Array:
+    """Q over all targets: those that were not confirmed count as tests with p = 1."""
+    q = np.full(p.shape, np.nan)
+    q[confirmed] = benjamini_hochberg(p[confirmed], total=len(p) * tests)
+    return q
+
+
+def _strongest(
+    found: Statistics, shares: Array, columns: Columns
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    part = np.where(shares.max(1) > 0, shares.argmax(1), -1).astype(np.int64)
+    strength = np.nan_to_num(found.selectivity)
+    inside = np.where(columns.part == part[:, None], strength, -1.0)
+    return part, np.where(part >= 0, inside.argmax(1), -1).astype(np.int64)
+
+
+def _significant(q: Array, part: NDArray[np.int64], columns: Columns) -> NDArray[np.bool_]:
+    """Whether any measure of a target's part has a small q: (targets,)."""
+    mine = columns.part == part[:, None]
+    return ((q < SIGNIFICANT) & mine).any(1)

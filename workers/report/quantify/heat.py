@@ -1,0 +1,136 @@
+"""The heat map: do units that push a class also change a part?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.report.quantify.data import Association, QuantifyData
+from workers.report.quantify.findings import SIGNIFICANT
+from workers.report.quantify.phrases import TITLES, part_label
+from workers.report.words import finite, label, number
+
+Floats = NDArray[np.floating[Any]]
+
+MAX_CLASSES = 60
+"""Rows of the map; of more classes those of the strongest cells are shown."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One class and one part."""
+
+    text: str
+    share: float
+    sign: str
+    certain: bool
+    strongest: bool
+    slug: str
+    class_index: int
+    meaning: str
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """The map, row by row, and what is to be read in it.
+
+    Attributes:
+        parts: Headings of the columns.
+        rows: Class and cells.
+        measure: What was measured of the parts.
+        units: Units behind each cell.
+        classes: Number of classes, of which there may be more than rows.
+        sentences: The strongest cells, in words.
+    """
+
+    parts: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    measure: str
+    units: int
+    classes: int
+    sentences: tuple[str, ...]
+
+
+def make(data: QuantifyData, slugs: Sequence[str]) -> HeatMap | None:
+    """The heat map of a job, or None where it has none."""
+    given = data.association
+    if given is None or not given.matrix.size:
+        return None
+    if given.q is None:
+        given = replace(given, q=_fisher(np.asarray(given.matrix, float), given.units))
+    values = np.asarray(given.matrix, float)
+    ranked = _ranked(given)
+    title = TITLES.get(given.measure, label(given.measure))
+    rows = []
+    strongest = np.nan_to_num(np.abs(values)).max(axis=1)
+    for c in sorted(np.argsort(-strongest, kind="stable")[:MAX_CLASSES].tolist()):
+        class_name = data.classes[c]
+        cells = []
+        for p, part in enumerate(data.parts):
+            value = float(values[c, p])
+            known = finite(value)
+            certain = known and given.q is not None and bool(given.q[c, p] < SIGNIFICANT)
+            together = "more" if known and value > 0 else "less"
+            cells.append(
+                Cell(
+                    text=number(value),
+                    share=round(100 * min(1.0, abs(value)), 1) if known else 0.0,
+                    sign="none" if not known else "plus" if value >= 0 else "minus",
+                    certain=certain,
+                    strongest=ranked[:1] == [(int(c), p)],
+                    slug=slugs[p],
+                    class_index=c,
+                    meaning=f"Units that raise {label(class_name)}: {together} {title} of "
+                    f"{part_label(part)}, {number(value)}"
+                    if known
+                    else f"{label(class_name)} and {part_label(part)}: not known",
+                )
+            )
+        rows.append((label(class_name), tuple(cells)))
+    return HeatMap(
+        parts=tuple(label(name) for name in data.parts),
+        rows=tuple(rows),
+        measure=title,
+        units=given.units,
+        classes=len(data.classes),
+        sentences=tuple(_sentence(data, given, c, p, title) for c, p in ranked[:3]),
+    )
+
+
+def _fisher(values: Floats, units: int) -> Floats:
+    """Adjusted p (Benjamini, Hochberg) of correlations, by the normal approximation of Fisher's z."""
+    if units <= 3:
+        return np.full(values.shape, np.nan)
+    z = np.arctanh(np.clip(values, -0.999999, 0.999999)) * math.sqrt(units - 3)
+    p = np.array([math.erfc(abs(v) / math.sqrt(2)) for v in z.ravel()])
+    order = np.argsort(p, kind="stable")
+    known = int(np.isfinite(p).sum())
+    adjusted = np.full(p.shape, np.nan)
+    steps = p[order[:known]] * known / np.arange(1, known + 1)
+    adjusted[order[:known]] = np.minimum.accumulate(steps[::-1])[::-1]
+    return adjusted.reshape(values.shape)
+
+
+def _ranked(given: Association) -> list[tuple[int, int]]:
+    """Cells that are certain, the strongest first."""
+    values = np.asarray(given.matrix, float)
+    assert given.q is not None
+    with np.errstate(invalid="ignore"):
+        certain = np.asarray(given.q) < SIGNIFICANT
+    cells = [(int(c), int(p)) for c, p in np.argwhere(certain & np.isfinite(values))]
+    return sorted(cells, key=lambda cell: (-abs(values[cell]), cell))
+
+
+def _sentence(data: QuantifyData, given: Association, c: int, p: int, title: str) -> str:
+    value = float(given.matrix[c, p])
+    change = "more" if value >= 0 else "less"
+    what = "" if given.measure == "area" else f"{title} of "
+    return (
+        f"Units that raise “{label(data.classes[c])}” show {change} {what}"
+        f"{part_label(data.parts[p])} (correlation {number(value)})"
+    )
