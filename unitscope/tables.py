@@ -215,8 +215,10 @@ EFFECTS = Table(
             nullable=True,
         ),
         Column("standard_error", _DOUBLE, "of the measure", "Standard error of that mean.", nullable=True),
-        Column("lower", _DOUBLE, "of the measure", "Lower end of the 95 % bootstrap interval.", nullable=True),
-        Column("upper", _DOUBLE, "of the measure", "Upper end of the 95 % bootstrap interval.", nullable=True),
+        Column(
+            "lower", _DOUBLE, "of the measure", "Lower end of its bootstrap interval, 95 %.", nullable=True
+        ),
+        Column("upper", _DOUBLE, "of the measure", "Upper end of its bootstrap interval.", nullable=True),
         Column(
             "standardised",
             _DOUBLE,

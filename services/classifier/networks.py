@@ -90,7 +90,8 @@ class HookedNetwork:
         target = dict(self.module.named_modules()).get(layer.module)
         if target is None:
             raise _invalid(f"layer {layer.name}: there is no module {layer.module!r}")
-        return target.register_forward_hook(lambda _m, _i, output: found.append(output))
+        handle: RemovableHandle = target.register_forward_hook(lambda _m, _i, output: found.append(output))
+        return handle
 
     def head(self, features: Tensor) -> Tensor:
         """See `Network`."""

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from tests.support import quantified
 from tests.support.scripted_gateway import ScriptedGateway
 from unitscope.cli.app import app
 from unitscope.embedded.home import Endpoints, home_at
-from unitscope.tables import UNITS
-
-
-def units() -> bytes:
-    """A table of two units, the second one ranked first."""
-    values = {column.name: [0, 0] for column in UNITS.columns}
-    values |= {"unit": [7, 5], "rank": [1, 0], "strongest_class": ["cap", "hat"]}
-    sink = io.BytesIO()
-    pq.write_table(UNITS.build(values), sink)
-    return sink.getvalue()
+from unitscope.tables import to_parquet
 
 
 @pytest.fixture
@@ -33,8 +23,13 @@ def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScriptedGateway:
 
     def succeed(job_id: str) -> None:
         report = scripted.add_artifact(job_id, "report/index.html", b"<html>")
-        table = scripted.add_artifact(job_id, "tables/units.parquet", units())
-        scripted.push(job_id, "SUCCEEDED", artifacts=[report, table])
+        moved = {7: {("glasses", "area"): 2.0}, 5: {("hair", "luminance"): -3.0}}
+        tables = {"effects": quantified.effects(moved), "units": quantified.units(list(moved))}
+        files = [
+            scripted.add_artifact(job_id, f"tables/{name}.parquet", to_parquet(table))
+            for name, table in tables.items()
+        ]
+        scripted.push(job_id, "SUCCEEDED", artifacts=[report, *files])
 
     scripted.created = succeed
     return scripted
@@ -49,16 +44,21 @@ def test_demo_uses_the_stack_that_runs_and_prints_the_report(
         home.publish(Endpoints(gateway=address))
         lock = home.lock()
         try:
-            done = CliRunner().invoke(app, ["demo", "--seed", "3", "--top", "2"])
+            done = CliRunner().invoke(app, ["demo", "--seed", "3", "--shortlist", "9"])
         finally:
             os.close(lock)
     assert done.exit_code == 0, done.output
     assert f"using the stack that runs at {address}" in done.stdout
     assert done.stdout.splitlines()[-1] == "report: unitscope-demo/report/index.html"
     assert (tmp_path / "unitscope-demo" / "report" / "index.html").read_bytes() == b"<html>"
-    assert done.stdout.index("hat") < done.stdout.index("cap")  # by rank
-    spec = next(iter(gateway.history.values()))[0].spec.traverse
-    assert (spec.link.seed, spec.seed, spec.units.top) == (3, 4, 2)
+    rows = {
+        line.split()[0]: line.split()[1]
+        for line in done.stdout.splitlines()
+        if line[:5] in ("hair ", "glass")
+    }
+    assert rows == {"hair": "5", "glasses": "7"}
+    spec = next(iter(gateway.history.values()))[0].spec.quantify
+    assert (spec.link.seed, spec.seed, spec.shortlist) == (3, 4, 9)
     assert spec.link.classifier == "avatars/shortcut"
 
 

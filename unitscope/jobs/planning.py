@@ -148,7 +148,9 @@ class _Linked:
         return self.classifier.layer(self.layer).units
 
 
-def _linked(spec: TraverseSpec | QuantifySpec, registry: Registry, linker: LinkerLookup, path: str) -> _Linked:
+def _linked(
+    spec: TraverseSpec | QuantifySpec, registry: Registry, linker: LinkerLookup, path: str
+) -> _Linked:
     """The linker that a spec names, or the stages that fit the one that it describes."""
     stages: list[Stage] = []
     if spec.link is not None:
@@ -287,7 +289,7 @@ def _parts_model(spec: QuantifySpec, registry: Registry, generator: ModelCard) -
     made_for = card.architecture["generator"]
     if made_for["digest"] != generator.digest:
         raise FailedPreconditionError(
-            f"{card.name} was made for {made_for['name']} {made_for['digest'][:12]}, not for {generator.name} "
+            f"{card.name} was made for {made_for['name']} {made_for['digest'][:12]}, not {generator.name} "
             f"{generator.short_digest}: name a parts model of this generator, or train one",
             reason="PARTS_OF_ANOTHER_GENERATOR",
             field="spec.quantify.parts",

@@ -44,8 +44,12 @@ MEASURES: tuple[Measure, ...] = (
     Measure("a", "a*", "mean redness; negative is green", "colour"),
     Measure("b", "b*", "mean yellowness; negative is blue", "colour"),
     Measure("chroma", "C*ab", "mean colourfulness, 0 is grey", "colour"),
-    Measure("hue", "degree", "hue of the mean colour: 0 red, 90 yellow, 180 green, 270 blue", "colour", 360.0),
-    Measure("delta_e", "CIEDE2000", "difference of the mean colour to the first step", "colour", signed=False),
+    Measure(
+        "hue", "degree", "hue of the mean colour: 0 red, 90 yellow, 180 green, 270 blue", "colour", 360.0
+    ),
+    Measure(
+        "delta_e", "CIEDE2000", "difference of the mean colour to the first step", "colour", signed=False
+    ),
     Measure("entropy", "bit", "how varied the lightness is: entropy of its histogram", "texture"),
     Measure("contrast", "L*", "standard deviation of the lightness", "texture"),
     Measure("eccentricity", "0..1", "how elongated the part is: 0 round, 1 a line", "shape"),

@@ -94,7 +94,9 @@ def successors(found: Pieces, before: NDArray[np.int32], after: NDArray[np.int32
     following = np.zeros(len(found.pixels), np.int64)
     both = (before > 0) & (after > 0)
     both[both] = found.part[before[both]] == found.part[after[both]]
-    pairs, shared = np.unique(before[both].astype(np.int64) * len(following) + after[both], return_counts=True)
+    pairs, shared = np.unique(
+        before[both].astype(np.int64) * len(following) + after[both], return_counts=True
+    )
     first, second = np.divmod(pairs, len(following))
     one, other = found.pixels[first], found.pixels[second]
     near = shared >= MIN_OVERLAP * np.minimum(one, other)

@@ -14,6 +14,8 @@ GRID = 4
 """The affine map is fitted to the flow at every fourth pixel of each direction."""
 INLIER = 0.25
 """Distance in pixels within which a point of the grid agrees with an affine map."""
+TRIALS = 500
+"""Most samples that RANSAC draws; it stops where it is 99 % sure, after far fewer in like pictures."""
 MIN_SIDE = 16
 """Least height and width in pixels: two patches of the flow."""
 
@@ -40,7 +42,7 @@ def residual(lightness: Floats) -> Floats:
     cv2.setNumThreads(1)
     grey = np.rint(np.clip(lightness, 0, 100) * 2.55).astype(np.uint8)
     # A flow object may keep what it saw, so that each sequence gets its own.
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     for step in range(1, steps):
         if (grey[step] != grey[0]).any():
             flow: Floats = np.asarray(search.calc(grey[0], grey[step], None), np.float32)
@@ -55,7 +57,9 @@ def _affine(flow: Floats) -> Floats:
     start = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float32)
     end = start + flow[rows.ravel(), columns.ravel()]
     cv2.setRNGSeed(0)
-    matrix, _ = cv2.estimateAffine2D(start, end, method=cv2.RANSAC, ransacReprojThreshold=INLIER)
+    matrix, _ = cv2.estimateAffine2D(
+        start, end, method=cv2.RANSAC, ransacReprojThreshold=INLIER, maxIters=TRIALS
+    )
     if matrix is None:
         return np.zeros_like(flow)
     x = np.arange(width, dtype=np.float64)[None, :, None]

@@ -97,7 +97,8 @@ def _block(
     lightness = lab[..., 0]
     residual = np.stack([motion.residual(one) for one in lightness.reshape(labels.shape)])
     table[..., INDEX["motion"]] = _at_start(residual, labels, parts)
-    min_pixels = max(1, int(np.ceil(min_area * pixels)))
+    # A share such as 0.07 of 100 pixels is a little more than 7 in binary.
+    min_pixels = max(1, int(np.ceil(min_area * pixels - 1e-6)))
     found = instances.pieces(flat, parts, min_pixels)
     counts = found.counts(parts).reshape(traversals, steps, parts)
     table[:, :, :parts, INDEX["instances"]] = counts
@@ -160,8 +161,7 @@ def _shape(table: Doubles, regions: Regions, found: instances.Pieces, counts: ND
     keys = found.ids.ravel()
 
     def sums(values: Doubles) -> Doubles:
-        total: Doubles = np.bincount(keys, values.ravel(), len(found.pixels))
-        return total
+        return np.bincount(keys, values.ravel(), len(found.pixels)).astype(np.float64)
 
     ellipse = Ellipse.of(sums, found.pixels.astype(np.float64), batch, (height, width))
     first = tracked[:, 0]

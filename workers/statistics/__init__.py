@@ -1,14 +1,16 @@
-"""What many images say of what many units do: pure functions of arrays.
+"""What many images say about each unit: effects, their certainty, and which units do alike.
 
-A *column* is one thing that is measured: a measure of a part, or the logit of a class. Effects are
-``(units, images, columns)`` with NaN for what could not be measured.
+Pure NumPy functions. A column is one measure of one part, or one logit; effects are (units, images,
+columns) float64, NaN where not measured.
 """
 
+from workers.statistics.atlas import map_2d
+from workers.statistics.bootstrap import interval
 from workers.statistics.discovery import benjamini_hochberg
-from workers.statistics.effects import MIN_IMAGES, Summary, differences, summarise
+from workers.statistics.effects import MIN_IMAGES, Summary, differences, scales, summarise
 from workers.statistics.selectivity import selectivity, shares_by_part
 from workers.statistics.signflip import sign_flip
-from workers.statistics.similarity import clusters, map_2d
+from workers.statistics.similarity import clusters, nearest, resembling
 
 __all__ = [
     "MIN_IMAGES",
@@ -16,7 +18,11 @@ __all__ = [
     "benjamini_hochberg",
     "clusters",
     "differences",
+    "interval",
     "map_2d",
+    "nearest",
+    "resembling",
+    "scales",
     "selectivity",
     "shares_by_part",
     "sign_flip",

@@ -1,56 +1,66 @@
-"""Bootstrap intervals of many means at once."""
+"""Intervals of means by resampling the images.
+
+Source: percentile bootstrap (B. Efron and R. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter
+13) with the level widened for small samples (T. Hesterberg, "What Teachers Should Know About the
+Bootstrap", The American Statistician 69, 2015, section 3.3, "expanded percentile"): with 8 images the plain
+interval at 95 % covers about 88 %.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm, t
 
-BLOCK = 1 << 23
-"""Resampled means that are held at once: 64 MB."""
+RESAMPLES = 2000
+"""Resamples of the images."""
+BLOCK = 2**22
+"""Resampled means that are held at once."""
 
-Array = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 
 
-def intervals(values: Array, resamples: int, seed: int, level: float) -> tuple[Array, Array]:
-    """Percentile intervals of the mean of each row, over its finite values.
+def interval(
+    effects: NDArray[np.float64], *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
+) -> tuple[Doubles, Doubles]:
+    """Lower and upper ends (tests,) of the interval of each mean.
 
-    Images are drawn with replacement, the same draws for every row, so that one matrix product resamples
-    all rows. Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
+    All tests with the same number of measured images share one set of resamples, so that the interval of
+    a test depends, up to rounding, on nothing but its own effects, the seed and the number of resamples.
 
     Args:
-        values: (rows, images), NaN where there is no value; at least one value a row.
-        resamples: How many.
-        seed: Of the draws.
-        level: E.g. 0.95.
+        effects: (tests, images); NaN is not measured and left out.
+        resamples: Number of resamples, 1 or more.
+        seed: Of the resamples.
+        level: Between 0 and 1.
 
     Returns:
-        Lower and upper ends, (rows,) each.
+        NaN where fewer than two images are measured.
+
+    Raises:
+        ValueError: A number is out of range.
     """
-    rows, images = values.shape
-    draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), resamples)
-    weights = draws.T.astype(np.float64)
-    known = np.isfinite(values)
-    safe = np.where(known, values, 0.0)
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    lower, upper = np.empty(rows), np.empty(rows)
-    size = max(1, BLOCK // resamples)
-    for first in range(0, rows, size):
-        part = slice(first, first + size)
-        sums = safe[part] @ weights
-        if known[part].all():
-            sums /= images
-        else:
-            counts = known[part] @ weights
-            # A resample without any measured image says nothing of the mean.
-            sums = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-        lower[part], upper[part] = _quantiles(sums, tails)
+    if resamples < 1 or not 0 < level < 1:
+        raise ValueError(f"{resamples} resamples at level {level}; 1 or more, between 0 and 1, are needed")
+    lower, upper = np.full((2, len(effects)), np.nan)
+    missing = np.isnan(effects)
+    counts = (~missing).sum(1)
+    for count in np.unique(counts[counts > 1]):
+        tests = np.flatnonzero(counts == count)
+        weights = _weights(int(count), resamples, seed)
+        tail = norm.cdf(np.sqrt(count / (count - 1)) * t.ppf((1 - level) / 2, count - 1))
+        block = max(1, BLOCK // resamples)
+        for start in range(0, len(tests), block):
+            rows = tests[start : start + block]
+            # A stable sort of what is missing brings the measured images forward in their order.
+            order = np.argsort(missing[rows], axis=1, kind="stable")[:, :count]
+            means = np.take_along_axis(effects[rows], order, axis=1) @ weights
+            lower[rows], upper[rows] = np.quantile(means, [tail, 1 - tail], axis=1, overwrite_input=True)
     return lower, upper
 
 
-def _quantiles(sums: Array, tails: list[float]) -> Array:
-    if np.isnan(sums).any():
-        found: Array = np.nanquantile(sums, tails, axis=1)
-        return found
-    places = [round(tail * (sums.shape[1] - 1)) for tail in tails]
-    ordered = np.partition(sums, places, axis=1)
-    return ordered[:, places].T
+def _weights(count: int, resamples: int, seed: int) -> Doubles:
+    """The share of each of count images in each resample, (count, resamples)."""
+    random = np.random.default_rng([seed, count])
+    drawn = random.multinomial(count, np.full(count, 1 / count), size=resamples)
+    return np.ascontiguousarray(drawn.T / count)

@@ -1,36 +1,39 @@
-"""The false discovery rate over everything that was looked at."""
+"""The false discovery rate over many tests.
+
+Source: Y. Benjamini and Y. Hochberg, "Controlling the false discovery rate", J. R. Statist. Soc. B 57 (1995).
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 
 
-def benjamini_hochberg(p: Array, total: int | None = None) -> Array:
-    """Q of each p: the smallest false discovery rate at which it would be called a discovery.
-
-    Source: Benjamini and Hochberg, "Controlling the False Discovery Rate" (1995).
+def benjamini_hochberg(p: NDArray[np.float64], total: int | None = None) -> Doubles:
+    """Adjusted q of every p, in the same shape: those with q <= alpha have a rate of at most alpha.
 
     Args:
-        p: Any shape; NaN where there was no test.
-        total: Number of tests, where more were possible than carried out: the others count as p = 1.
-
-    Returns:
-        q in the shape of p; NaN where p is.
+        p: Any shape, in [0, 1]; NaN is no test and stays NaN.
+        total: Number of tests asked for in all, those not carried out counted as p = 1 (a unit that
+            screening left out must not make the others look better); those in p if left out.
 
     Raises:
-        ValueError: `total` is less than the number of p.
+        ValueError: A p is out of range, or total is less than the tests in p.
     """
-    flat = np.asarray(p, np.float64).ravel()
-    places = np.flatnonzero(np.isfinite(flat))
-    count = len(places) if total is None else total
-    if count < len(places):
-        raise ValueError(f"{len(places)} tests are more than the total of {count}")
-    q = np.full(flat.shape, np.nan)
-    if len(places):
-        order = places[np.argsort(flat[places], kind="stable")]
-        raw = flat[order] * count / np.arange(1, len(order) + 1)
-        q[order] = np.minimum(np.minimum.accumulate(raw[::-1])[::-1], 1.0)
-    return q.reshape(np.shape(p))
+    values = np.asarray(p, np.float64)
+    tested = ~np.isnan(values)
+    known = values[tested]
+    if known.size and not (known.min() >= 0 and known.max() <= 1):
+        raise ValueError(f"p is between {known.min()} and {known.max()}; 0 to 1 is needed")
+    tests = known.size if total is None else total
+    if tests < known.size:
+        raise ValueError(f"total is {tests}, but p holds {known.size} tests; at least as many are needed")
+    order = np.argsort(known, kind="stable")
+    steps = known[order] * tests / np.arange(1, known.size + 1)
+    adjusted = np.empty_like(known)
+    adjusted[order] = np.minimum(np.minimum.accumulate(steps[::-1])[::-1], 1)
+    q = np.full(values.shape, np.nan)
+    q[tested] = adjusted
+    return q

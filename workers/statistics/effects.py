@@ -1,116 +1,177 @@
-"""Effects of moving a unit, and what many images say of each."""
+"""What moving units does: effects, and what many images say about each.
+
+An effect is the last minus the first step of a measure (or of a logit) on one image. Arrays are (units,
+images, columns); a column is one measure of one part, or one logit. NaN is not measured, never zero.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.statistics.bootstrap import intervals
+from workers.statistics import bootstrap
 from workers.statistics.signflip import sign_flip
 
 MIN_IMAGES = 6
-"""Images below which nothing is said of an effect: with fewer, a sign-flip test cannot reach 0.05."""
+"""Least images on which an effect must be measured: with 5, no p falls below 0.06."""
 
-Array = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Summary:
-    """What images say of effects, (units, columns) each; NaN where too few could be measured.
+    """What all images say, (units, columns) each.
 
     Attributes:
-        images: int64, in how many images the effect could be measured.
-        mean: Mean over those images.
-        standard_error: Of that mean.
-        lower: Lower end of the bootstrap interval of the mean.
+        images: Number of images measured, int64.
+        mean: Mean effect, in the column's unit.
+        standard_error: Standard deviation of the effect over the square root of the images.
+        lower: Lower end of the interval of the mean, `workers.statistics.bootstrap.interval`.
         upper: Upper end.
-        standardised: The mean over the scale of its column; NaN where the column has none or no direction.
-        same_sign: Share of images whose effect has the sign of the mean; NaN where the mean is 0.
-        p: Two-sided, of the sign-flip test; NaN where the column has no direction.
+        standardised: Mean effect over the column's scale; NaN where the scale is not positive.
+        same_sign: Share of images whose effect has the sign of the mean, 0 to 1; 0 where the mean is 0,
+            NaN where unsigned.
+        p: Two-sided p of the sign-flip test; NaN where unsigned.
     """
 
     images: NDArray[np.int64]
-    mean: Array
-    standard_error: Array
-    lower: Array
-    upper: Array
-    standardised: Array
-    same_sign: Array
-    p: Array
+    mean: Doubles
+    standard_error: Doubles
+    lower: Doubles
+    upper: Doubles
+    standardised: Doubles
+    same_sign: Doubles
+    p: Doubles
 
 
-def differences(values: NDArray[np.floating], periods: Array) -> Array:
-    """Last step less first step.
+def differences(values: NDArray[Any], periods: NDArray[Any]) -> Doubles:
+    """Last minus first step, (units, images, columns).
 
     Args:
-        values: (units, images, steps, columns); NaN where nothing could be measured.
-        periods: (columns,) the length of the circle of circular measures, 0 for others.
+        values: (units, images, steps, columns), at least two steps.
+        periods: (columns,) circles of circular columns, whose differences lie in [-period / 2, period / 2);
+            0 for all others.
+
+    Raises:
+        ValueError: The shapes do not fit, or there is no change to take.
+    """
+    if values.ndim != 4 or values.shape[2] < 2 or np.shape(periods) != values.shape[3:]:
+        raise ValueError(
+            f"values are {values.shape}, periods {np.shape(periods)}; (units, images, 2 or more steps, "
+            "columns) and (columns,) are needed"
+        )
+    change = values[:, :, -1].astype(np.float64) - values[:, :, 0]
+    return _wrapped(change, np.asarray(periods, np.float64))
+
+
+def scales(values: NDArray[Any], periods: NDArray[Any]) -> Doubles:
+    """Standard deviation of every column over base images, (columns,).
+
+    Args:
+        values: (images, columns); NaN is left out.
+        periods: (columns,) as for `differences`. The deviations of circular columns are taken from their
+            circular mean (K. V. Mardia and P. E. Jupp, "Directional Statistics", section 2.2).
 
     Returns:
-        (units, images, columns). Of a circular measure the shorter way round, from minus to plus half its
-        period; NaN where either end is NaN.
+        Degrees of freedom: images - 1. NaN where fewer than two images are measured.
     """
-    change = values[:, :, -1].astype(np.float64) - values[:, :, 0]
-    circular = np.flatnonzero(periods > 0)
-    half = periods[circular] / 2
-    change[..., circular] = (change[..., circular] + half) % periods[circular] - half
-    return change
+    around = np.asarray(periods, np.float64)
+    rows = values.astype(np.float64)
+    measured = ~np.isnan(rows)
+    count = measured.sum(0)
+    turn = 2 * np.pi / np.where(around > 0, around, 1)
+    angle = np.where(measured, rows, 0) * turn
+    direction = np.arctan2((np.sin(angle) * measured).sum(0), (np.cos(angle) * measured).sum(0)) / turn
+    level = np.where(measured, rows, 0).sum(0) / np.maximum(count, 1)
+    off = _wrapped(rows - np.where(around > 0, direction, level), around)
+    squares = np.where(measured, off, 0) ** 2
+    spread: Doubles = np.sqrt(squares.sum(0) / np.where(count > 1, count - 1, np.nan))
+    return spread
 
 
 def summarise(
-    effects: Array,
-    scale: Array,
+    effects: NDArray[Any],
+    scale: NDArray[Any],
     *,
-    signed: NDArray[np.bool_],
-    resamples: int = 2_000,
+    signed: NDArray[np.bool_] | None = None,
+    resamples: int = bootstrap.RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
     min_images: int = MIN_IMAGES,
 ) -> Summary:
-    """Mean, interval and test of each effect over the images in which it could be measured.
+    """Summarises the effects of every unit on every column.
+
+    Effects that are exactly 0 on all images have mean 0 and p 1. Sources: B. Efron and R. Tibshirani, "An
+    Introduction to the Bootstrap", chapter 13; R. A. Fisher, "The Design of Experiments", section 21.
 
     Args:
-        effects: (units, images, columns); NaN where not measured.
-        scale: (columns,) what effects are divided by to be compared: the standard deviation of each
-            measure among base images; NaN where there is none.
-        signed: (columns,) whether an effect can go either way. Changes without direction have neither p
-            nor a standardised effect: their scale among base images is 0 by definition.
-        resamples: Bootstrap resamples of the images.
-        seed: Of the resamples, which are the same for all columns.
-        level: Of the intervals.
-        min_images: With fewer measured images nothing is said.
+        effects: (units, images, columns).
+        scale: (columns,) of `scales`.
+        signed: (columns,) False for measures of change without a direction, which get neither p nor
+            share of signs; all are signed if left out.
+        resamples: Resamples of the images; 0 for no interval.
+        seed: Of the resamples.
+        level: Of the interval, between 0 and 1.
+        min_images: With fewer images measured everything is NaN but their number.
+
+    Raises:
+        ValueError: The shapes do not fit, or a number is out of range.
     """
-    units, images, columns = effects.shape
-    tests = np.ascontiguousarray(effects.transpose(0, 2, 1)).reshape(-1, images)
-    known = np.isfinite(tests)
-    count = known.sum(1)
-    enough = count >= min_images
-    safe = np.where(known, tests, 0.0)
-    divisor = np.maximum(count, 1)
-    mean = safe.sum(1) / divisor
-    spread = np.where(known, tests - mean[:, None], 0.0)
-    variance = (spread**2).sum(1) / np.maximum(count - 1, 1)
-    lower, upper = (np.full(len(tests), np.nan) for _ in range(2))
-    lower[enough], upper[enough] = intervals(tests[enough], resamples, seed, level)
-    alike = (np.sign(safe) == np.sign(mean)[:, None]) & known
+    columns = effects.shape[-1]
+    signs = np.ones(columns, bool) if signed is None else np.asarray(signed, bool)
+    if effects.ndim != 3 or np.shape(scale) != (columns,) or signs.shape != (columns,):
+        raise ValueError(
+            f"effects are {effects.shape}, scale {np.shape(scale)}, signed {signs.shape}; "
+            "(units, images, columns) and (columns,) are needed"
+        )
+    if min_images < 2:
+        raise ValueError(f"min_images is {min_images}; at least 2 are needed for a standard error")
+    units = len(effects)
+    tests = np.ascontiguousarray(np.moveaxis(effects, 1, 2), np.float64).reshape(units * columns, -1)
+    measured = ~np.isnan(tests)
+    images = measured.sum(1)
+    enough = images >= min_images
+    directed = enough & np.tile(signs, units)
+
+    mean = _over(tests, measured, images, enough)
+    squares = np.where(measured, tests - mean[:, None], 0) ** 2
+    error = np.sqrt(squares.sum(1) / np.where(enough, (images - 1) * images, np.nan))
+    lower, upper = np.full((2, len(tests)), np.nan)
+    if resamples:
+        lower[enough], upper[enough] = bootstrap.interval(
+            tests[enough], resamples=resamples, seed=seed, level=level
+        )
+    agree = np.sign(tests) * np.sign(mean)[:, None] > 0
+    same = np.where(directed, agree.sum(1) / np.maximum(images, 1), np.nan)
     p = np.full(len(tests), np.nan)
-    directed = enough & np.tile(signed, units)
     p[directed] = sign_flip(tests[directed])
-
-    def shaped(values: Array, valid: NDArray[np.bool_]) -> Array:
-        return np.where(valid, values, np.nan).reshape(units, columns)
-
-    means = shaped(mean, enough)
-    usable = np.where(signed & (np.nan_to_num(scale) > 0), scale, np.nan)
+    divisor = np.where(np.asarray(scale, np.float64) > 0, scale, np.nan)
+    table = (units, columns)
     return Summary(
-        images=count.reshape(units, columns).astype(np.int64),
-        mean=means,
-        standard_error=shaped(np.sqrt(variance / divisor), enough),
-        lower=shaped(lower, enough),
-        upper=shaped(upper, enough),
-        standardised=means / usable,
-        same_sign=shaped(alike.sum(1) / divisor, enough & (mean != 0)),
-        p=shaped(p, directed),
+        images=images.reshape(table),
+        mean=mean.reshape(table),
+        standard_error=error.reshape(table),
+        lower=lower.reshape(table),
+        upper=upper.reshape(table),
+        standardised=mean.reshape(table) / divisor,
+        same_sign=same.reshape(table),
+        p=p.reshape(table),
     )
+
+
+def _over(
+    tests: Doubles, measured: NDArray[np.bool_], images: NDArray[np.int64], enough: NDArray[np.bool_]
+) -> Doubles:
+    """The mean of each test over its measured images; NaN where they are not enough."""
+    total = np.where(measured, tests, 0).sum(1)
+    mean: Doubles = np.where(enough, total / np.maximum(images, 1), np.nan)
+    return mean
+
+
+def _wrapped(change: Doubles, periods: Doubles) -> Doubles:
+    circle = np.where(periods > 0, periods, 1)
+    wrapped: Doubles = np.where(periods > 0, np.mod(change + circle / 2, circle) - circle / 2, change)
+    return wrapped

@@ -1,12 +1,8 @@
-"""The sign-flip test: is an effect as often negative as positive?
+"""The sign-flip test: were a unit's effects as likely to have the other sign?
 
-If a unit does nothing, the sign of its effect in an image is that of a coin. Under this hypothesis the sum of
-the effects is distributed as the sum of +-|effect| over all 2^n assignments of signs, whatever the sizes are.
-The distribution is found exactly, not by drawing: sizes are rounded to a grid in proportion to their own sum.
-The grid does not depend on the signs, so that the test on the rounded effects is itself an exact test.
-
-Source: Fisher, "The Design of Experiments" (1935), section 21; counting by dynamic programming as Pagano and
-Tritchler, "On Obtaining Permutation Distributions in Polynomial Time" (1983).
+Source: R. A. Fisher, "The Design of Experiments" (1935), section 21; the sums are counted, not sampled, by
+the shift algorithm of M. Pagano and D. Tritchler, "On obtaining permutation distributions in polynomial
+time", JASA 78 (1983).
 """
 
 from __future__ import annotations
@@ -14,57 +10,70 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-GRID = 512
-"""Steps that the sum of all sizes is divided into, at least."""
-PER_IMAGE = 12
-"""And at least so many for each image."""
-BLOCK = 1 << 21
-"""Probabilities that are held at once."""
+GRID = 128
+"""Levels of the grid for each image: the mean size of the effects spans this many."""
+MIN_LEVELS = 4096
+"""Least levels for all images together."""
+MAX_IMAGES = 1000
+"""Above, the counts of the sums would no longer fit into a float64."""
 
-Array = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 
 
-def sign_flip(effects: Array) -> Array:
-    """Two-sided p of each row; the smallest possible is 2^(1 - n) for n values.
+def sign_flip(effects: NDArray[np.float64]) -> Doubles:
+    """Two-sided p (tests,) of the null that each effect is symmetric about 0, independently.
+
+    The sizes are first rounded to a grid that depends on their sum alone. Flipping signs does not move
+    the grid, so that the test of the rounded effects is an exact one itself, for any effects and any
+    number of images: p <= alpha has a probability of at most alpha. The least possible p is 2^(1 - n) for
+    n images whose effect is not 0.
 
     Args:
-        effects: (tests, images); NaN where there is no value.
+        effects: (tests, images); NaN is not measured and left out.
 
     Returns:
-        (tests,) in (0, 1]; 1 where all values are 0, or there is none.
+        In (0, 1]; 1 where all effects are 0; NaN where none is measured.
+
+    Raises:
+        ValueError: The shape is another, there are more than `MAX_IMAGES`, or an effect is infinite.
     """
-    values = np.where(np.isfinite(effects), effects, 0.0)
-    sizes = np.abs(values)
-    total = sizes.sum(1, keepdims=True)
-    grid = max(GRID, PER_IMAGE * effects.shape[1])
-    steps = np.rint(sizes * (grid / np.where(total > 0, total, 1))).astype(np.int64)
-    p = np.ones(len(values))
-    width = int(steps.sum(1).max(initial=0)) + 1
-    rows = max(1, BLOCK // width)
-    for first in range(0, len(values), rows):
-        part = slice(first, first + rows)
-        p[part] = _exact(steps[part], np.sign(values[part]).astype(np.int64), width)
+    if effects.ndim != 2 or effects.shape[1] > MAX_IMAGES:
+        raise ValueError(f"effects are {effects.shape}; (tests, at most {MAX_IMAGES} images) are needed")
+    if np.isinf(effects).any():
+        raise ValueError("an effect is infinite; only finite effects, or NaN, can be tested")
+    levels = _levels(effects)
+    sizes = np.sort(np.abs(levels), axis=1)
+    extremes = np.abs(levels.sum(1))
+    p = np.where(np.isnan(effects).all(1), np.nan, 1.0)
+    for test in np.flatnonzero((extremes > 0) & ~np.isnan(p)):
+        p[test] = _tail(sizes[test], int(extremes[test]))
     return p
 
 
-def _exact(steps: NDArray[np.int64], signs: NDArray[np.int64], width: int) -> Array:
-    """P of rows of steps (tests, images) with signs: how likely a sum at least as far from 0 is.
+def _levels(effects: Doubles) -> NDArray[np.int64]:
+    """The effects in steps of their grid; what is not measured is 0."""
+    known = np.where(np.isnan(effects), 0, effects)
+    # By the largest first: sums of huge or tiny effects neither overflow nor vanish.
+    largest = np.abs(known).max(1, keepdims=True, initial=0)
+    share = known / np.where(largest > 0, largest, 1)
+    # Summed in order of size, the sum is the same whatever the order of the images.
+    total = np.sort(np.abs(share), axis=1).sum(1, keepdims=True)
+    grid = max(MIN_LEVELS, GRID * effects.shape[1])
+    levels: NDArray[np.int64] = np.rint(share / np.where(total > 0, total, 1) * grid).astype(np.int64)
+    return levels
 
-    The sum of signed steps is the whole less twice the sum of those that are negative: the distribution of
-    the latter is that of a sum over a random subset.
-    """
-    tests = len(steps)
-    chance = np.zeros((tests, width))
-    chance[:, 0] = 1.0
-    places = np.arange(width)
-    for image in range(steps.shape[1]):
-        shift = steps[:, image, None]
-        source = places - shift
-        moved = np.take_along_axis(chance, np.maximum(source, 0), axis=1)
-        chance = 0.5 * (chance + np.where(source >= 0, moved, 0.0))
-    whole = steps.sum(1)
-    reached = np.abs((steps * signs).sum(1))
-    far = np.abs(whole[:, None] - 2 * places) >= reached[:, None]
-    inside = places <= whole[:, None]
-    # The smallest chance, 2^(1 - n), is a sum of two exact terms: nothing is lost to rounding there.
-    return np.minimum((chance * (far & inside)).sum(1), 1.0)
+
+def _tail(sizes: NDArray[np.int64], extreme: int) -> float:
+    """The probability that sizes, ascending, with random signs have a sum of at least extreme in size."""
+    sizes = sizes[sizes > 0]
+    total = int(sizes.sum())
+    # How many choices of positive effects sum to each number; they grow with the largest sum so far.
+    ways = np.zeros(total + 1)
+    ways[0] = 1
+    reached = 0
+    for size in sizes.tolist():
+        ways[size : reached + size + 1] += ways[: reached + 1].copy()
+        reached += size
+    # With k positive, the sum is 2 k - total; the distribution is symmetric.
+    least = (total + extreme + 1) // 2
+    return float(min(1.0, 2 * ways[least:].sum() / 2.0 ** len(sizes)))

@@ -1,90 +1,142 @@
-"""Units with like effects: clusters of them, and a map."""
+"""Units that do alike: cosine of profiles, and clusters of them.
+
+A profile is a unit's standardised effects, (units, columns); NaN (not measured) counts as no effect.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster import hierarchy, vq
+from scipy.cluster.hierarchy import fcluster, linkage
 
 CUT = 0.5
-"""Cosine distance up to which clusters are joined: a mean cosine of 0.5 between their units."""
-DIRECT = 4_096
-"""Units that linkage takes whole; of more, the rest joins the nearest cluster of a sample of that size."""
+"""Mean cosine distance at which clusters are cut."""
+SAMPLE = 4096
+"""Most units whose distances are held all at once: 67 MB as the linkage needs them."""
+BLOCK = 1024
+"""Units whose cosines with all others are held at once."""
 
-Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
 
 
-def clusters(profiles: Array, cut: float = CUT) -> NDArray[np.int64]:
-    """Clusters of units by the cosine of their profiles, by average linkage.
+def directions(profiles: NDArray[Any]) -> Floats:
+    """Profiles of length 1; zero where a unit has no effect."""
+    filled = np.nan_to_num(profiles.astype(np.float64), nan=0.0)
+    largest = np.abs(filled).max(1, keepdims=True, initial=0)
+    scaled = filled / np.where(largest > 0, largest, 1)
+    length = np.linalg.norm(scaled, axis=1, keepdims=True)
+    unit: Floats = (scaled / np.where(length > 0, length, 1)).astype(np.float32)
+    return unit
+
+
+def resembling(profiles: NDArray[Any], unit: int, top: int = 10) -> tuple[Integers, Floats]:
+    """The units whose profiles resemble one unit's most, and their cosines, the largest first.
+
+    Neither the unit itself nor units without effect are among them: there may be fewer than top.
+
+    Raises:
+        ValueError: There is no such unit.
+    """
+    if not 0 <= unit < len(profiles):
+        raise ValueError(f"unit {unit} is none of the {len(profiles)} units")
+    others, cosines = _nearest(directions(profiles), np.array([unit]), top)
+    found = others[0] >= 0
+    return others[0][found], cosines[0][found]
+
+
+def nearest(profiles: NDArray[Any], top: int = 10) -> tuple[Integers, Floats]:
+    """`resembling` for all units: (units, top) others, -1 where there are fewer, and their cosines.
+
+    Cosines where there is no other are NaN.
+    """
+    unit = directions(profiles)
+    blocks = [
+        _nearest(unit, np.arange(start, min(start + BLOCK, len(unit))), top)
+        for start in range(0, len(unit), BLOCK)
+    ]
+    empty = (np.empty((0, top), np.int64), np.empty((0, top), np.float32))
+    others, cosines = zip(empty, *blocks, strict=True)
+    return np.concatenate(others), np.concatenate(cosines)
+
+
+def clusters(profiles: NDArray[Any], cut: float = CUT) -> NDArray[np.int32]:
+    """Clusters of units with like effects, (units,): 0 is the largest, -1 is without effect.
+
+    Average linkage on the cosine distance (R. Sokal and C. Michener, 1958), cut where the mean distance
+    between two clusters exceeds cut. Of more than `SAMPLE` units so many, evenly spaced, are linked;
+    each other joins the cluster to which its mean distance is least, where that is at most cut, and what
+    is left is linked for itself. Of clusters of one size, that of the first unit comes first.
 
     Args:
-        profiles: (units, columns) standardised effects, 0 where there is none.
-        cut: Largest mean cosine distance within a cluster.
-
-    Returns:
-        (units,) labels, 0 for the largest cluster; -1 for units without effect.
+        profiles: (units, columns).
+        cut: Cosine distance, 0 to 2.
     """
-    unit, alive = _directions(profiles)
-    labels = np.full(len(profiles), -1, np.int64)
-    if len(unit) == 0:
-        return labels
-    if len(unit) == 1:
-        labels[alive] = 0
-        return labels
-    step = -(-len(unit) // DIRECT)
-    sample = unit[::step]
-    found = _linked(sample, cut)
-    if step > 1:
-        centres = np.stack([sample[found == k].mean(0) for k in np.unique(found)])
-        found = vq.vq(unit, centres)[0]
-    labels[alive] = _by_size(found)
-    return labels
+    unit = directions(profiles)
+    labels = np.full(len(unit), -1, np.int64)
+    remaining = np.flatnonzero(unit.any(1))
+    while len(remaining):
+        spaced = np.linspace(0, len(remaining) - 1, min(SAMPLE, len(remaining))).astype(np.int64)
+        chosen, rest = remaining[spaced], np.delete(remaining, spaced)
+        linked = _linked(unit[chosen], cut)
+        first = int(labels.max()) + 1
+        labels[chosen] = linked + first
+        # The mean cosine with a cluster's members is the product with their mean.
+        centres = np.zeros((int(linked.max()) + 1, unit.shape[1]), np.float32)
+        np.add.at(centres, linked, unit[chosen])
+        centres /= np.bincount(linked)[:, None]
+        cosines = unit[rest] @ centres.T
+        joins = 1 - cosines.max(1) <= cut if len(rest) else np.zeros(0, bool)
+        labels[rest[joins]] = cosines.argmax(1)[joins] + first if joins.any() else 0
+        remaining = rest[~joins]
+    return _by_size(labels)
 
 
-def map_2d(profiles: Array) -> Array:
-    """Places of units on a plane, like units near each other: (units, 2).
-
-    The first two principal axes of the directions of the profiles, each turned so that its largest
-    component is positive; units without effect lie at the origin.
-    """
-    unit, alive = _directions(profiles)
-    place = np.zeros((len(profiles), 2))
-    if len(unit) < 2:
-        return place
-    centred = unit - unit.mean(0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    axes = axes[:2]
-    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])
-    found = centred @ (axes * signs[:, None]).T
-    place[alive, : found.shape[1]] = found
-    return place
-
-
-def _directions(profiles: Array) -> tuple[Array, NDArray[np.int64]]:
-    """Profiles of length 1, and which units they belong to."""
-    lengths = np.linalg.norm(profiles, axis=1)
-    alive = np.flatnonzero(lengths > 0)
-    return profiles[alive] / lengths[alive, None], alive
-
-
-def _linked(unit: Array, cut: float) -> NDArray[np.int64]:
-    """Labels of average linkage; the mean cosine distance is half the mean squared distance."""
+def _linked(unit: Floats, cut: float) -> Integers:
+    """Labels from 0 of the clusters of at most `SAMPLE` units."""
     count = len(unit)
-    if count < 2:
-        return np.zeros(count, np.int64)
-    gram = unit @ unit.T
-    upper = np.triu_indices(count, 1)
-    tree = hierarchy.linkage(np.clip(1.0 - gram[upper], 0.0, 2.0), method="average")
-    labels: NDArray[np.int64] = hierarchy.fcluster(tree, cut, criterion="distance").astype(np.int64)
+    if count == 1:
+        return np.zeros(1, np.int64)
+    distances = np.empty(count * (count - 1) // 2, np.float64)
+    start = 0
+    for row in range(count - 1):
+        end = start + count - 1 - row
+        distances[start:end] = 1 - unit[row + 1 :] @ unit[row]
+        start = end
+    tree = linkage(np.maximum(distances, 0, out=distances), "average")
+    labels: Integers = fcluster(tree, cut, "distance").astype(np.int64) - 1
     return labels
 
 
-def _by_size(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Labels renamed by falling size, equal sizes in the order of their first unit."""
-    names, first, inverse, counts = np.unique(
-        labels, return_index=True, return_inverse=True, return_counts=True
-    )
-    order = np.lexsort((first, -counts))
-    rank = np.empty(len(names), np.int64)
-    rank[order] = np.arange(len(names))
-    return rank[inverse]
+def _by_size(labels: Integers) -> NDArray[np.int32]:
+    ordered = np.full(len(labels), -1, np.int32)
+    known = labels >= 0
+    if known.any():
+        _, first, inverse, sizes = np.unique(
+            labels[known], return_index=True, return_inverse=True, return_counts=True
+        )
+        rank = np.empty(len(sizes), np.int32)
+        rank[np.lexsort((first, -sizes))] = np.arange(len(sizes))
+        ordered[known] = rank[inverse]
+    return ordered
+
+
+def _nearest(unit: Floats, rows: Integers, top: int) -> tuple[Integers, Floats]:
+    """The top others of some rows, padded with -1, and their cosines, padded with NaN."""
+    cosines = unit[rows] @ unit.T
+    cosines[:, ~unit.any(1)] = -np.inf
+    cosines[~unit[rows].any(1)] = -np.inf
+    cosines[np.arange(len(rows)), rows] = -np.inf
+    width = min(top, len(unit))
+    # A stable sort breaks ties by the unit; a partition before it keeps it short.
+    near = np.sort(np.argpartition(-cosines, max(width - 1, 0), axis=1)[:, :width], axis=1)
+    order = np.argsort(-np.take_along_axis(cosines, near, 1), axis=1, kind="stable")
+    near = np.take_along_axis(near, order, 1)
+    values = np.take_along_axis(cosines, near, 1)
+    others = np.full((len(rows), top), -1, np.int64)
+    found = np.full((len(rows), top), np.nan, np.float32)
+    others[:, :width] = np.where(np.isfinite(values), near, -1)
+    found[:, :width] = np.where(np.isfinite(values), np.clip(values, -1, 1), np.nan)
+    return others, found

@@ -61,6 +61,7 @@ def save_parts(
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     fresh = folder / f"{WEIGHTS_FILE}.{os.getpid()}"
     save_file(state, fresh)
+    fresh.chmod(0o644)  # safetensors makes it readable to its owner alone; services run as other users
     fresh.replace(folder / WEIGHTS_FILE)
     card = ModelCard(
         name=name,

@@ -170,7 +170,7 @@ def test_unconfirmed_units_have_no_q_and_are_not_selected(quantified):
     part = quantified.context.card("parts").classes[1]
     found = select_units(effects, units, part=part, include_untrusted=True, q=1.0, top=100)
     confirmed = set(frame(quantified, "units").filter(polars.col("stage") == "confirm")["unit"])
-    assert 0 < found.num_rows
+    assert found.num_rows > 0
     assert set(found.column("unit").to_pylist()) <= confirmed
 
 
@@ -186,10 +186,12 @@ def test_the_verdict_holds_together(quantified):
     assert found.shares.sum(1) == pytest.approx(total)
     assert found.shares[:, -1].max() == 0, "the whole picture repeats what its parts do: it has no share"
     assert ((found.part >= 0) == (total > 0)).all()
-    matrix = associations(found)
+    together = associations(found)
+    assert together.targets == len(found.targets)
     parts = len(quantified.context.card("parts").classes)
-    assert matrix.shape == (len(quantified.context.card("classifier").classes), parts)
-    assert np.nanmax(np.abs(matrix)) <= 1 + 1e-9
+    assert together.correlation.shape == (len(quantified.context.card("classifier").classes), parts)
+    assert np.nanmax(np.abs(together.correlation)) <= 1 + 1e-9
+    assert ((together.q >= 0) | np.isnan(together.q)).all()
 
 
 def test_the_report_speaks_of_the_job(quantified):

@@ -223,7 +223,12 @@ def _association() -> Association:
     matrix[CLASSES.index("hat"), PARTS.index("hat")] = 0.74
     matrix[CLASSES.index("hat"), PARTS.index("hair")] = -0.62
     matrix[CLASSES.index("curly_hair"), PARTS.index("hair")] = 0.66
-    return Association(matrix, "area", 512, np.where(np.abs(matrix) > 0.3, 0.001, 0.6))
+    return Association(
+        matrix,
+        [["area"] * matrix.shape[1]] * matrix.shape[0],
+        512,
+        np.where(np.abs(matrix) > 0.3, 0.001, 0.6),
+    )
 
 
 def _row(k: int, kind: int, effects: EffectArrays, x: float, y: float, confirmed: bool) -> dict[str, object]:

@@ -151,7 +151,7 @@ def test_a_screened_unit_is_listed_by_its_own_part_alone(report: ReportData) -> 
     screened = np.flatnonzero(~findings.confirmed)
     assert len(screened) == 10
     for row in screened:
-        parts = {findings.columns[k].part for k in np.flatnonzero(findings.found[row])}
+        parts = {findings.columns[k].part for k in np.flatnonzero(findings.found[row]).tolist()}
         assert parts == {findings.rows[row]["part"]}
         main = findings.main(int(row))
         assert main is not None
@@ -278,14 +278,14 @@ def test_values_that_were_not_measured_are_dashes(report: ReportData) -> None:
 
 def test_the_heat_map_names_its_strongest_cell(report: ReportData, page: bytes) -> None:
     text = page.decode()
-    assert "Units that raise “bun” show more glasses (correlation 0.86)." in text
+    assert "What raises “bun” makes glasses larger (correlation 0.86)." in text
     assert text.count(' top" style="--v:86.0%"') == 1
     data = quantify(report)
     assert data.association is not None
     uncertain = replace(data.association, q=np.full((len(CLASSES), len(PARTS)), 0.4))
     text = build(changed(report, association=uncertain)).decode()
     assert "No cell stands out" in text
-    assert "show more" not in text[text.index('id="classes"') : text.index('id="units"')]
+    assert "(correlation" not in text[text.index('id="classes"') : text.index('id="units"')]
 
 
 def test_correlations_without_q_are_tested_over_the_units(report: ReportData) -> None:

@@ -56,7 +56,10 @@ def activate(context: Job, spec: QuantifySpec, params: dict[str, Any]) -> ChunkR
         return ChunkResult({}, {"images": 0})
     features = np.concatenate(values)
     best = np.argsort(-features, axis=0, kind="stable")[:MOST]
-    tensors = {"values": np.take_along_axis(features, best, axis=0), "indices": mine[best].astype(np.int64)}
+    tensors: dict[str, NDArray[Any]] = {
+        "values": np.take_along_axis(features, best, axis=0),
+        "indices": mine[best].astype(np.int64),
+    }
     return ChunkResult(tensors, {"images": len(mine)})
 
 

@@ -16,7 +16,7 @@ from workers.analyses.quantify.activation import confirmed_units, most_activatin
 from workers.analyses.quantify.moving import image_name, kept_images
 from workers.analyses.quantify.summary import LOGIT
 from workers.analyses.quantify.targets import Targets
-from workers.analyses.quantify.verdict import NAMING_SHARE, Verdict, associations
+from workers.analyses.quantify.verdict import ASSOCIATED, NAMING_SHARE, Verdict, associations
 from workers.measures import MEASURES
 from workers.outputs import unpack_images
 from workers.report import ReportData
@@ -65,7 +65,7 @@ def perturbation_words(spec: QuantifySpec) -> str:
 
 def _data(context: Job, spec: QuantifySpec, found: Verdict, units: Sequence[Row]) -> QuantifyData:
     similar, similarity = _similar(found.profiles)
-    associated = associations(found)
+    together = associations(found)
     screened = any(stage.name == "screen" for stage in context.plan.stages)
     return QuantifyData(
         parts=context.card("parts").classes,
@@ -82,7 +82,12 @@ def _data(context: Job, spec: QuantifySpec, found: Verdict, units: Sequence[Row]
         perturbation=perturbation_words(spec),
         renders=sum(stage.renders for stage in context.plan.stages),
         example=_example(context),
-        association=Association(associated, "area", int(found.trusted.sum())),
+        association=Association(
+            together.correlation,
+            [[ASSOCIATED[index] for index in row] for row in together.measure.tolist()],
+            together.targets,
+            together.q,
+        ),
         similar=similar,
         similarity=similarity,
         real=_real(context, spec, found),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from unitscope.jobs.specs import QuantifySpec
 from workers.analyses.job import Job
@@ -133,18 +135,49 @@ def judge(
     )
 
 
-def associations(found: Verdict, measure: str = "area") -> Array:
-    """Correlation over trusted targets between effects on logits and on a measure of parts.
+ASSOCIATED = ("area", "luminance", "a", "b", "chroma")
+"""Measures by which a class and a part may go together: how large the part is, and of which colour."""
 
-    Returns:
-        (classes, parts) in [-1, 1]; NaN where either does not vary.
+
+@dataclass(frozen=True)
+class Associations:
+    """Do targets that push a class also change a part? (classes, parts) each.
+
+    Attributes:
+        correlation: Over all targets, between the effect on the logit and that on one measure of the part:
+            of `ASSOCIATED` the one with the strongest correlation. NaN where nothing varies.
+        measure: Index of that measure in `ASSOCIATED`.
+        q: Of the correlation, adjusted for the choice of the measure and over all cells.
+        targets: Behind each cell.
     """
-    index = [item.name for item in MEASURES].index(measure)
-    chosen = (found.columns.measure == index) & (found.columns.part < len(found.columns.parts) - 1)
-    rows = found.trusted if found.trusted.sum() >= 8 else np.ones_like(found.trusted)
-    logits = np.nan_to_num(found.logits.standardised[rows])
-    parts = np.nan_to_num(found.parts.standardised[rows][:, chosen])
-    return _correlation(logits, parts)
+
+    correlation: Array
+    measure: NDArray[np.int64]
+    q: Array
+    targets: int
+
+
+def associations(found: Verdict) -> Associations:
+    """Classes and parts that targets change together. Trust is not asked for."""
+    names = [item.name for item in MEASURES]
+    logits = np.nan_to_num(found.logits.standardised)
+    effects = found.profiles
+    tried = []
+    for name in ASSOCIATED:
+        chosen = (found.columns.measure == names.index(name)) & (
+            found.columns.part < found.columns.parts.index(PICTURE)
+        )
+        tried.append(_correlation(logits, effects[:, chosen]))
+    every = np.stack(tried)
+    best = np.abs(np.nan_to_num(every)).argmax(0)
+    strongest = np.take_along_axis(every, best[None], axis=0)[0]
+    targets = len(logits)
+    if targets < 4:
+        return Associations(strongest, best.astype(np.int64), np.full(best.shape, np.nan), targets)
+    # Fisher's z; the strongest of several was taken, so each p is multiplied by their number.
+    z = np.arctanh(np.clip(strongest, -0.999999, 0.999999)) * np.sqrt(targets - 3)
+    p = np.minimum(2 * norm.sf(np.abs(z)) * len(ASSOCIATED), 1.0)
+    return Associations(strongest, best.astype(np.int64), benjamini_hochberg(p), targets)
 
 
 def _correlation(left: Array, right: Array) -> Array:
@@ -158,18 +191,18 @@ def _correlation(left: Array, right: Array) -> Array:
 def _over(screen: Statistics, confirm: Statistics) -> Statistics:
     """The screening's statistics, with those of the confirmation in the place of theirs."""
 
-    def merged(below: object, above: object) -> dict[str, NDArray[np.generic]]:
+    def merged(below: Any, above: Any) -> Any:
         columns = {}
         for name, values in vars(below).items():
             columns[name] = np.array(values)
             columns[name][confirm.targets] = vars(above)[name]
-        return columns
+        return type(below)(**columns)
 
     return Statistics(
         screen.targets,
-        Summary(**merged(screen.parts, confirm.parts)),
-        Summary(**merged(screen.logits, confirm.logits)),
-        Behaviour(**merged(screen.behaviour, confirm.behaviour)),
+        merged(screen.parts, confirm.parts),
+        merged(screen.logits, confirm.logits),
+        merged(screen.behaviour, confirm.behaviour),
     )
 
 
@@ -192,4 +225,5 @@ def _strongest(
 def _significant(q: Array, part: NDArray[np.int64], columns: Columns) -> NDArray[np.bool_]:
     """Whether any measure of a target's part has a small q: (targets,)."""
     mine = columns.part == part[:, None]
-    return ((q < SIGNIFICANT) & mine).any(1)
+    found: NDArray[np.bool_] = ((q < SIGNIFICANT) & mine).any(1)
+    return found

@@ -127,13 +127,13 @@ class Association:
 
     Attributes:
         matrix: ``(classes, parts)`` in [-1, 1], classes and parts in their order; NaN = unknown.
-        measure: The measure of the parts that was taken, e.g. ``area``.
+        measures: For each cell the name of the part's measure that it speaks of, ``(classes, parts)``.
         units: Number of units that it is taken over.
-        q: Adjusted p of each cell; None for those of Fisher's z over the units.
+        q: Adjusted p of each cell, or None.
     """
 
     matrix: Floats
-    measure: str
+    measures: Sequence[Sequence[str]]
     units: int
     q: Floats | None = None
 

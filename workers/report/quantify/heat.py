@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from workers.report.quantify.data import Association, QuantifyData
 from workers.report.quantify.findings import SIGNIFICANT
-from workers.report.quantify.phrases import TITLES, part_label
+from workers.report.quantify.phrases import PHRASES, TITLES, part_label
 from workers.report.words import finite, label, number
 
 Floats = NDArray[np.floating[Any]]
@@ -42,7 +42,7 @@ class HeatMap:
     Attributes:
         parts: Headings of the columns.
         rows: Class and cells.
-        measure: What was measured of the parts.
+        measures: What was measured of the parts.
         units: Units behind each cell.
         classes: Number of classes, of which there may be more than rows.
         sentences: The strongest cells, in words.
@@ -50,7 +50,7 @@ class HeatMap:
 
     parts: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    measure: str
+    measures: str
     units: int
     classes: int
     sentences: tuple[str, ...]
@@ -65,7 +65,6 @@ def make(data: QuantifyData, slugs: Sequence[str]) -> HeatMap | None:
         given = replace(given, q=_fisher(np.asarray(given.matrix, float), given.units))
     values = np.asarray(given.matrix, float)
     ranked = _ranked(given)
-    title = TITLES.get(given.measure, label(given.measure))
     rows = []
     strongest = np.nan_to_num(np.abs(values)).max(axis=1)
     for c in sorted(np.argsort(-strongest, kind="stable")[:MAX_CLASSES].tolist()):
@@ -75,7 +74,7 @@ def make(data: QuantifyData, slugs: Sequence[str]) -> HeatMap | None:
             value = float(values[c, p])
             known = finite(value)
             certain = known and given.q is not None and bool(given.q[c, p] < SIGNIFICANT)
-            together = "more" if known and value > 0 else "less"
+            change = _change(given.measures[c][p], part, known and value > 0)
             cells.append(
                 Cell(
                     text=number(value),
@@ -85,8 +84,7 @@ def make(data: QuantifyData, slugs: Sequence[str]) -> HeatMap | None:
                     strongest=ranked[:1] == [(int(c), p)],
                     slug=slugs[p],
                     class_index=c,
-                    meaning=f"Units that raise {label(class_name)}: {together} {title} of "
-                    f"{part_label(part)}, {number(value)}"
+                    meaning=f"What raises {label(class_name)} {change}, {number(value)}"
                     if known
                     else f"{label(class_name)} and {part_label(part)}: not known",
                 )
@@ -95,10 +93,10 @@ def make(data: QuantifyData, slugs: Sequence[str]) -> HeatMap | None:
     return HeatMap(
         parts=tuple(label(name) for name in data.parts),
         rows=tuple(rows),
-        measure=title,
+        measures=_list(given),
         units=given.units,
         classes=len(data.classes),
-        sentences=tuple(_sentence(data, given, c, p, title) for c, p in ranked[:3]),
+        sentences=tuple(_sentence(data, given, c, p) for c, p in ranked[:3]),
     )
 
 
@@ -126,11 +124,22 @@ def _ranked(given: Association) -> list[tuple[int, int]]:
     return sorted(cells, key=lambda cell: (-abs(values[cell]), cell))
 
 
-def _sentence(data: QuantifyData, given: Association, c: int, p: int, title: str) -> str:
+def _sentence(data: QuantifyData, given: Association, c: int, p: int) -> str:
     value = float(given.matrix[c, p])
-    change = "more" if value >= 0 else "less"
-    what = "" if given.measure == "area" else f"{title} of "
-    return (
-        f"Units that raise “{label(data.classes[c])}” show {change} {what}"
-        f"{part_label(data.parts[p])} (correlation {number(value)})"
-    )
+    change = _change(given.measures[c][p], data.parts[p], value > 0)
+    return f"What raises “{label(data.classes[c])}” {change} (correlation {number(value)})"
+
+
+def _change(measure: str, part: str, up: bool) -> str:
+    """What becomes of a part, e.g. ``makes glasses darker``."""
+    phrases = PHRASES.get(measure)
+    if phrases is None:
+        return f"{'raises' if up else 'lowers'} {TITLES.get(measure, label(measure))} of {part_label(part)}"
+    return phrases[0 if up else 1].format(part=part_label(part))
+
+
+def _list(given: Association) -> str:
+    """The measures that any cell speaks of, as a list in words."""
+    names = dict.fromkeys(name for row in given.measures for name in row)
+    titles = [TITLES.get(name, label(name)) for name in names]
+    return ", ".join(titles[:-1]) + " or " + titles[-1] if len(titles) > 1 else "".join(titles)
