@@ -222,8 +222,9 @@ EFFECTS = Table(
         Column(
             "standardised",
             _DOUBLE,
-            "standard deviation",
-            "The effect over the standard deviation of the measure among base images.",
+            "scale",
+            "The effect over the measure's scale: its standard deviation among base images, and no less than "
+            "a change that one would call clear. Of logits their standard deviation.",
             nullable=True,
         ),
         Column(
@@ -246,7 +247,8 @@ EFFECTS = Table(
             "selectivity",
             _DOUBLE,
             "share",
-            "Share of the unit's standardised effects, over all parts and measures, or all logits.",
+            "Share of what the unit does for certain (standardised, at the nearer end of the interval), over "
+            "all parts and measures, or all logits.",
             nullable=True,
         ),
         Column(

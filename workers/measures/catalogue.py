@@ -28,6 +28,9 @@ class Measure:
         aspect: What about the part it describes.
         period: The length of its circle in its own unit; 0 where it is not circular.
         signed: False for measures of change, which cannot be negative: no test of a sign is possible.
+        clear: A change, in its own unit, that a person would call clear. Effects are compared in units of how
+            much a measure varies among base images, but never finer than this: where glasses never move, a
+            tenth of a pixel is still no great move. 0 for measures without direction.
     """
 
     name: str
@@ -36,29 +39,35 @@ class Measure:
     aspect: Aspect
     period: float = 0.0
     signed: bool = True
+    clear: float = 0.0
 
 
 MEASURES: tuple[Measure, ...] = (
-    Measure("area", "share of picture", "how much of the picture the part covers", "size"),
-    Measure("luminance", "L*", "mean lightness, 0 (black) to 100 (white)", "colour"),
-    Measure("a", "a*", "mean redness; negative is green", "colour"),
-    Measure("b", "b*", "mean yellowness; negative is blue", "colour"),
-    Measure("chroma", "C*ab", "mean colourfulness, 0 is grey", "colour"),
+    Measure("area", "share of picture", "how much of the picture the part covers", "size", clear=0.01),
+    Measure("luminance", "L*", "mean lightness, 0 (black) to 100 (white)", "colour", clear=10),
+    Measure("a", "a*", "mean redness; negative is green", "colour", clear=10),
+    Measure("b", "b*", "mean yellowness; negative is blue", "colour", clear=10),
+    Measure("chroma", "C*ab", "mean colourfulness, 0 is grey", "colour", clear=10),
     Measure(
-        "hue", "degree", "hue of the mean colour: 0 red, 90 yellow, 180 green, 270 blue", "colour", 360.0
+        "hue",
+        "degree",
+        "hue of the mean colour: 0 red, 90 yellow, 180 green, 270 blue",
+        "colour",
+        360.0,
+        clear=45,
     ),
     Measure(
         "delta_e", "CIEDE2000", "difference of the mean colour to the first step", "colour", signed=False
     ),
-    Measure("entropy", "bit", "how varied the lightness is: entropy of its histogram", "texture"),
-    Measure("contrast", "L*", "standard deviation of the lightness", "texture"),
-    Measure("eccentricity", "0..1", "how elongated the part is: 0 round, 1 a line", "shape"),
-    Measure("orientation", "degree", "angle of the long axis: 0 level, 90 upright", "shape", 180.0),
-    Measure("centre_x", "share of width", "position from the left", "position"),
-    Measure("centre_y", "share of height", "position from the top", "position"),
-    Measure("major_axis", "share of width", "length of the long axis", "shape"),
-    Measure("minor_axis", "share of width", "length of the short axis", "shape"),
-    Measure("instances", "count", "separate pieces of the part", "count"),
+    Measure("entropy", "bit", "how varied the lightness is: entropy of its histogram", "texture", clear=0.7),
+    Measure("contrast", "L*", "standard deviation of the lightness", "texture", clear=7),
+    Measure("eccentricity", "0..1", "how elongated the part is: 0 round, 1 a line", "shape", clear=0.2),
+    Measure("orientation", "degree", "angle of the long axis: 0 level, 90 upright", "shape", 180.0, clear=20),
+    Measure("centre_x", "share of width", "position from the left", "position", clear=0.05),
+    Measure("centre_y", "share of height", "position from the top", "position", clear=0.05),
+    Measure("major_axis", "share of width", "length of the long axis", "shape", clear=0.07),
+    Measure("minor_axis", "share of width", "length of the short axis", "shape", clear=0.07),
+    Measure("instances", "count", "separate pieces of the part", "count", clear=1),
     Measure("motion", "share of width", "mean deformation since the first step", "motion", signed=False),
 )
 """All measures, in the order of the last axis of every measurement."""

@@ -8,7 +8,7 @@ from workers.statistics.atlas import map_2d
 from workers.statistics.bootstrap import interval
 from workers.statistics.discovery import benjamini_hochberg
 from workers.statistics.effects import MIN_IMAGES, Summary, differences, scales, summarise
-from workers.statistics.selectivity import selectivity, shares_by_part
+from workers.statistics.selectivity import certain, selectivity, shares_by_part
 from workers.statistics.signflip import sign_flip
 from workers.statistics.similarity import clusters, nearest, resembling
 
@@ -16,6 +16,7 @@ __all__ = [
     "MIN_IMAGES",
     "Summary",
     "benjamini_hochberg",
+    "certain",
     "clusters",
     "differences",
     "interval",

@@ -76,7 +76,8 @@ def scales(values: NDArray[Any], periods: NDArray[Any]) -> Doubles:
             circular mean (K. V. Mardia and P. E. Jupp, "Directional Statistics", section 2.2).
 
     Returns:
-        Degrees of freedom: images - 1. NaN where fewer than two images are measured.
+        Degrees of freedom: images - 1. NaN where fewer than two images are measured; 0 where they differ
+        by no more than float32 rounds.
     """
     around = np.asarray(periods, np.float64)
     rows = values.astype(np.float64)
@@ -88,8 +89,10 @@ def scales(values: NDArray[Any], periods: NDArray[Any]) -> Doubles:
     level = np.where(measured, rows, 0).sum(0) / np.maximum(count, 1)
     off = _wrapped(rows - np.where(around > 0, direction, level), around)
     squares = np.where(measured, off, 0) ** 2
-    spread: Doubles = np.sqrt(squares.sum(0) / np.where(count > 1, count - 1, np.nan))
-    return spread
+    spread = np.sqrt(squares.sum(0) / np.where(count > 1, count - 1, np.nan))
+    rounding = np.finfo(np.float32).eps * np.abs(np.where(measured, rows, 0)).max(0, initial=0)
+    kept: Doubles = np.where(spread <= rounding, 0.0, spread)
+    return kept
 
 
 def summarise(

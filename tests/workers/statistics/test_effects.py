@@ -50,6 +50,13 @@ def test_scales_are_standard_deviations_without_what_is_missing():
     assert np.isnan(found[2])
 
 
+def test_a_constant_has_no_scale_and_rounding_is_none():
+    values = np.full((7, 2), 0.1)
+    values[::2, 1] = np.nextafter(np.float32(0.1), np.float32(1))
+    assert scales(values, np.zeros(2)).tolist() == [0, 0]
+    assert np.isnan(summarise(normal(9, 1, 8, 2), scales(values, np.zeros(2))).standardised).all()
+
+
 def test_scales_of_circles_do_not_depend_on_where_the_circle_is_cut():
     spread = normal(1, 500) * 6
     values = np.stack([spread + 100, np.mod(spread, 360), np.mod(spread + 3, 180)], axis=1)

@@ -106,7 +106,7 @@ def test_the_map_puts_like_units_together():
 
 
 def test_the_map_tells_more_kinds_apart_than_two_components_can():
-    profiles, kind = families(600, kinds=30)
+    profiles, kind = families(600, kinds=30, noise=0.5)
     places = map_2d(profiles)
     _, near = cKDTree(places).query(places, 6)
     assert (kind[near[:, 1:]] == kind[:, None]).mean() > 0.9

@@ -13,9 +13,11 @@ from unitscope.jobs.specs import QuantifySpec
 from workers.analyses.accept import draw
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
+from workers.analyses.quantify.columns import Columns
 from workers.clients import Reading, render_and_read
-from workers.measures import MEASURES, measure
+from workers.measures import measure
 from workers.outputs import pack_images
+from workers.statistics import scales
 from workers.streams import BASE
 
 BATCH = 16
@@ -62,24 +64,15 @@ class Base:
             parts.setdefault("classes", []).append(np.full(count, params["class"], np.int64))
         return cls(**{name: np.concatenate(values) for name, values in parts.items()})
 
-    def scale(self) -> NDArray[np.float64]:
-        """Standard deviation of each measure of each part over the images, ((parts + 1) * measures,).
+    def scale(self, columns: Columns) -> NDArray[np.float64]:
+        """What effects on parts are divided by to be compared, (columns,); NaN for changes without direction.
 
-        NaN where fewer than two images could be measured, or where nothing varies; of circular
-        measures the deviation from the circular mean.
+        The standard deviation of each measure among the images, and no less than a clear change: the root
+        of the sum of their squares.
         """
-        values = self.measures.astype(np.float64)
-        for index, item in enumerate(MEASURES):
-            if item.period:
-                values[..., index] = _unrolled(values[..., index], item.period)
-        flat = values.reshape(len(values), -1)
-        count = np.isfinite(flat).sum(0)
-        safe = np.where(np.isfinite(flat), flat, 0)
-        mean = safe.sum(0) / np.maximum(count, 1)
-        squares = (np.where(np.isfinite(flat), flat - mean, 0) ** 2).sum(0) / np.maximum(count - 1, 1)
-        deviation: NDArray[np.float64] = np.sqrt(squares)
-        deviation[(count < 2) | ~(deviation > 1e-9)] = np.nan
-        return deviation
+        flat = self.measures.reshape(len(self.measures), -1)
+        spread = np.nan_to_num(scales(flat, columns.periods))
+        return np.where(columns.signed, np.hypot(spread, columns.clear), np.nan)
 
 
 def render_base(context: Job, spec: QuantifySpec, linked: Linked, params: dict[str, Any]) -> ChunkResult:
@@ -117,14 +110,3 @@ def labels_of(reading: Reading) -> NDArray[np.uint8]:
     if reading.labels is None:
         raise TypeError("the pictures were rendered without a parts model")
     return reading.labels
-
-
-def _unrolled(values: NDArray[np.float64], period: float) -> NDArray[np.float64]:
-    """Circular values (images, ...) as differences from their circular mean."""
-    angles = values * (2 * np.pi / period)
-    known = np.isfinite(angles)
-    sine = np.where(known, np.sin(angles), 0).sum(0)
-    cosine = np.where(known, np.cos(angles), 0).sum(0)
-    mean = np.arctan2(sine, cosine) * (period / (2 * np.pi))
-    difference: NDArray[np.float64] = (values - mean + period / 2) % period - period / 2
-    return difference

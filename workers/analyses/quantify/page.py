@@ -13,8 +13,8 @@ from workers.analyses import page
 from workers.analyses.job import Job
 from workers.analyses.linked import link_spec
 from workers.analyses.quantify.activation import confirmed_units, most_activating
+from workers.analyses.quantify.columns import LOGIT
 from workers.analyses.quantify.moving import image_name, kept_images
-from workers.analyses.quantify.summary import LOGIT
 from workers.analyses.quantify.targets import Targets
 from workers.analyses.quantify.verdict import ASSOCIATED, NAMING_SHARE, Verdict, associations
 from workers.measures import MEASURES
@@ -29,6 +29,7 @@ from workers.report.quantify.data import (
     RealImage,
     Strip,
 )
+from workers.statistics import nearest
 
 SIMILAR = 8
 MAX_STRIPS = 2_000
@@ -64,7 +65,7 @@ def perturbation_words(spec: QuantifySpec) -> str:
 
 
 def _data(context: Job, spec: QuantifySpec, found: Verdict, units: Sequence[Row]) -> QuantifyData:
-    similar, similarity = _similar(found.profiles)
+    similar, similarity = nearest(found.profiles, SIMILAR)
     together = associations(found)
     screened = any(stage.name == "screen" for stage in context.plan.stages)
     return QuantifyData(
@@ -144,27 +145,6 @@ def _strips(context: Job, spec: QuantifySpec, targets: Targets) -> Iterator[Stri
                     frames=unpack_images(pictures, wanted),
                     labels=unpack_images(pictures, labels),
                 )
-
-
-def _similar(profiles: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The rows (units, k) of the most alike units by cosine, -1 = none, and the cosines.
-
-    A block of rows at a time: the whole matrix of thousands of units need not be held.
-    """
-    norms = np.linalg.norm(profiles, axis=1, keepdims=True)
-    unit = profiles / np.where(norms > 0, norms, 1)
-    keep = min(SIMILAR, max(len(unit) - 1, 1))
-    similar = np.full((len(unit), keep), -1, np.int64)
-    cosines = np.zeros((len(unit), keep))
-    for first in range(0, len(unit), 512):
-        block = unit[first : first + 512] @ unit.T
-        rows = np.arange(len(block))
-        block[rows, first + rows] = -np.inf
-        best = np.argsort(-block, axis=1, kind="stable")[:, :keep]
-        values = block[rows[:, None], best]
-        similar[first : first + 512] = np.where(values > 0, best, -1)
-        cosines[first : first + 512] = np.maximum(values, 0)
-    return similar, cosines
 
 
 def _example(context: Job) -> Example | None:

@@ -15,8 +15,8 @@ from unitscope.jobs.specs import QuantifySpec
 from unitscope.tables import EFFECTS, QUANTIFIED_STEPS, QUANTIFIED_UNITS, Column
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
+from workers.analyses.quantify.columns import LOGIT, Columns
 from workers.analyses.quantify.moving import image_name
-from workers.analyses.quantify.summary import LOGIT, Columns
 from workers.analyses.quantify.targets import Targets
 from workers.analyses.quantify.verdict import NAMING_SHARE, Verdict
 from workers.measures import MEASURES
@@ -111,8 +111,8 @@ def unit_rows(context: Job, found: Verdict, spec: QuantifySpec, linked: Linked) 
             "trusted": found.trusted,
             "seeds": images,
             "cluster": pa.array(found.cluster, mask=found.cluster < 0),
-            "x": found.place[:, 0].astype(np.float32),
-            "y": found.place[:, 1].astype(np.float32),
+            "x": _nullable(found.place[:, 0]),
+            "y": _nullable(found.place[:, 1]),
         }
     )
 

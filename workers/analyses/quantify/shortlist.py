@@ -9,9 +9,9 @@ from unitscope.jobs.chunks import ChunkResult
 from unitscope.jobs.specs import QuantifySpec
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
-from workers.analyses.quantify.summary import Columns, Statistics, statistics
+from workers.analyses.quantify.columns import Columns
+from workers.analyses.quantify.summary import Statistics, statistics
 from workers.measures import MEASURES
-from workers.statistics import selectivity
 
 Array = NDArray[np.float64]
 
@@ -43,8 +43,7 @@ def part_strengths(found: Statistics, columns: Columns) -> Array:
 
 def logit_strengths(found: Statistics) -> Array:
     """(targets, classes) likewise for the logits."""
-    standardised = found.logits.standardised
-    return np.nan_to_num(np.abs(standardised) * selectivity(standardised))
+    return np.nan_to_num(np.abs(found.logits.standardised) * found.logit_selectivity)
 
 
 def in_turn(rankings: Array, count: int) -> NDArray[np.int64]:

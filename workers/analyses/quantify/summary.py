@@ -14,50 +14,13 @@ from workers.analyses import trust
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
 from workers.analyses.quantify.base import Base
+from workers.analyses.quantify.columns import Columns
 from workers.measures import MEASURES
-from workers.statistics import Summary, differences, selectivity, shares_by_part, summarise
-
-PICTURE, LOGIT = "picture", "logit"
-"""Names that stand for the whole picture and for the logits where a part is named."""
+from workers.statistics import Summary, certain, differences, selectivity, shares_by_part, summarise
 
 Array = NDArray[np.float64]
 Tensors = dict[str, NDArray[Any]]
 _MOVED = ("measures", "logits", "reencoded", "focus", "distance", "change", "commanded")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The columns of effects: every measure of every part.
-
-    Attributes:
-        parts: Names of the parts, the whole picture last.
-        part: int64 (columns,) index into `parts`.
-        measure: int64 (columns,) index into `MEASURES`.
-        periods: (columns,) of circular measures, else 0.
-        signed: (columns,) whether the measure can go either way.
-    """
-
-    parts: tuple[str, ...]
-    part: NDArray[np.int64]
-    measure: NDArray[np.int64]
-    periods: Array
-    signed: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, parts: tuple[str, ...]) -> Columns:
-        """The columns for a parts model."""
-        names = (*parts, PICTURE)
-        return cls(
-            names,
-            np.repeat(np.arange(len(names)), len(MEASURES)),
-            np.tile(np.arange(len(MEASURES)), len(names)),
-            np.tile([float(item.period) for item in MEASURES], len(names)),
-            np.tile([item.signed for item in MEASURES], len(names)),
-        )
-
-    def __len__(self) -> int:
-        """How many columns."""
-        return len(self.part)
 
 
 @dataclass(frozen=True)
@@ -91,13 +54,18 @@ class Statistics:
 
     @property
     def selectivity(self) -> Array:
-        """(targets, columns): shares of the sum of standardised effects on parts.
+        """(targets, columns): shares of the sum of effects on parts, as far as they are certain.
 
         The whole picture repeats what its parts do, and has no share.
         """
-        standardised = np.array(self.parts.standardised)
-        standardised[:, -len(MEASURES) :] = np.nan
-        return selectivity(standardised)
+        sizes = certain(self.parts)
+        sizes[:, -len(MEASURES) :] = 0.0
+        return selectivity(sizes)
+
+    @property
+    def logit_selectivity(self) -> Array:
+        """(targets, classes): shares of the sum of effects on logits, as far as they are certain."""
+        return selectivity(certain(self.logits))
 
 
 def blocks(context: Job, stage: str) -> Iterator[tuple[NDArray[np.int64], Tensors]]:
@@ -122,7 +90,7 @@ def statistics(context: Job, linked: Linked, stage: str, columns: Columns) -> St
     Blocks are read one after the other: memory holds one block and the statistics.
     """
     base = Base.of(context)
-    scale, logit_scale = base.scale(), base.logits.astype(np.float64).std(0, ddof=1)
+    scale, logit_scale = base.scale(columns), base.logits.astype(np.float64).std(0, ddof=1)
     found: list[Statistics] = []
     for targets, tensors in blocks(context, stage):
         effects = part_effects(tensors, columns)

@@ -12,22 +12,20 @@ from scipy.stats import norm
 from unitscope.jobs.specs import QuantifySpec
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
+from workers.analyses.quantify.columns import Columns
 from workers.analyses.quantify.summary import (
-    PICTURE,
     Behaviour,
-    Columns,
     Statistics,
     part_shares,
     statistics,
 )
 from workers.analyses.quantify.targets import Targets
-from workers.measures import MEASURES
+from workers.measures import MEASURES, PICTURE
 from workers.statistics import (
     Summary,
     benjamini_hochberg,
     clusters,
     map_2d,
-    selectivity,
 )
 
 NAMING_SHARE = 0.5
@@ -84,8 +82,8 @@ class Verdict:
 
     @property
     def profiles(self) -> Array:
-        """(targets, columns) standardised effects, 0 where there is none: what likeness is judged by."""
-        return np.nan_to_num(self.parts.standardised)
+        """(targets, columns) standardised effects on parts, 0 where there is none: what makes units alike."""
+        return _profiles(self.parts)
 
 
 def verdict(context: Job, spec: QuantifySpec, linked: Linked) -> Verdict:
@@ -113,7 +111,7 @@ def judge(
     # The whole picture is no part: nothing is named after it.
     named = (part >= 0) & (part < columns.parts.index(PICTURE)) & significant
     named &= np.where(part >= 0, shares[rows, np.maximum(part, 0)], 0) >= NAMING_SHARE
-    profiles = np.nan_to_num(found.parts.standardised)
+    profiles = _profiles(found.parts)
     return Verdict(
         columns=columns,
         targets=targets,
@@ -124,7 +122,7 @@ def judge(
         q=q,
         logit_q=logit_q,
         selectivity=found.selectivity,
-        logit_selectivity=selectivity(found.logits.standardised),
+        logit_selectivity=found.logit_selectivity,
         shares=shares,
         part=part,
         strongest=strongest,
@@ -186,6 +184,13 @@ def _correlation(left: Array, right: Array) -> Array:
     norms = np.linalg.norm(left, axis=0)[:, None] * np.linalg.norm(right, axis=0)
     found: Array = np.where(norms > 0, (left.T @ right) / np.where(norms > 0, norms, 1), np.nan)
     return found
+
+
+def _profiles(parts: Summary) -> Array:
+    profiles: Array = np.nan_to_num(parts.standardised)
+    # The whole picture repeats what its parts do.
+    profiles[:, -len(MEASURES) :] = 0.0
+    return profiles
 
 
 def _over(screen: Statistics, confirm: Statistics) -> Statistics:

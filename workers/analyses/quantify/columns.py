@@ -1,0 +1,53 @@
+"""What is measured: the columns of effects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.measures import MEASURES, PICTURE
+
+LOGIT = "logit"
+"""Stands for the logits where a part is named."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of effects: every measure of every part.
+
+    Attributes:
+        parts: Names of the parts, the whole picture last.
+        part: int64 (columns,) index into `parts`.
+        measure: int64 (columns,) index into `MEASURES`.
+        periods: (columns,) of circular measures, else 0.
+        signed: (columns,) whether the measure can go either way.
+        clear: (columns,) a change that one would call clear, in the measure's unit.
+    """
+
+    parts: tuple[str, ...]
+    part: NDArray[np.int64]
+    measure: NDArray[np.int64]
+    periods: Array
+    signed: NDArray[np.bool_]
+    clear: Array
+
+    @classmethod
+    def of(cls, parts: tuple[str, ...]) -> Columns:
+        """The columns for a parts model."""
+        names = (*parts, PICTURE)
+        return cls(
+            names,
+            np.repeat(np.arange(len(names)), len(MEASURES)),
+            np.tile(np.arange(len(MEASURES)), len(names)),
+            np.tile([float(item.period) for item in MEASURES], len(names)),
+            np.tile([item.signed for item in MEASURES], len(names)),
+            np.tile([item.clear for item in MEASURES], len(names)),
+        )
+
+    def __len__(self) -> int:
+        """How many columns."""
+        return len(self.part)
