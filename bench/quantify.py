@@ -104,7 +104,7 @@ class OneProcess:
         parts = len(context.card("parts").classes)
         for target in range(len(targets)):
             rows = slice(0, len(base))
-            work = moving._work(context, spec, linked, base, targets, np.array([target]), rows)
+            work = moving._work(context, spec, linked, base, targets, np.array([target]), rows, spec.steps)
             kept = moving._Found()
             for reading in self.readings(work.batches()):
                 members = [work.members[0]] * (len(reading.images) // spec.steps)

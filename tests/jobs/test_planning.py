@@ -101,10 +101,12 @@ def test_every_target_meets_every_image_once(registry):
     made = plan(registry, "quantify", **QUANTIFY, screening_seeds=9, seeds=700, shortlist=5, steps=3)
     names = [stage.name for stage in made.stages]
     assert names[-5:] == ["base", "select", "screen", "shortlist", "confirm"]
-    for name, targets, images in (("screen", 32, 9), ("confirm", 5, 700)):
+    # Screening looks at the ends of the way alone.
+    for name, targets, images, steps in (("screen", 32, 9, 2), ("confirm", 5, 700, 3)):
         met = places(made.stage(name))
         assert sorted(met) == [(t, i) for t in range(targets) for i in range(images)]
-        assert made.stage(name).renders == targets * images * 3
+        assert made.stage(name).renders == targets * images * steps
+        assert {chunk["steps"] for chunk in made.stage(name).chunks} == {steps}
     base = made.stage("base").chunks
     assert sum(chunk["screening"] for chunk in base) == 9
     assert sum(chunk["count"] for chunk in base) == 709

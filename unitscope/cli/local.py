@@ -57,7 +57,7 @@ def up(
         typer.echo("stopped")
 
 
-DEMO_LINK = {"samples_per_class": 400, "heldout_per_class": 60}
+DEMO_LINK = {"samples_per_class": 300, "heldout_per_class": 40}
 """Enough for a good linker on the avatars, in minutes on two cores."""
 
 

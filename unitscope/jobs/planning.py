@@ -20,6 +20,8 @@ PAIRS_PER_CHUNK = 250
 HELDOUT_PER_CHUNK = 50
 RENDERS_PER_TRAVERSE_CHUNK = 600
 RENDERS_PER_QUANTIFY_CHUNK = 480
+SCREENING_STEPS = 2
+"""Screening looks at the ends alone: an effect is what differs between them."""
 ACTIVATION_CHUNKS = 8
 CHUNKS_PER_STAGE = 900
 HELDOUT_METHODS = ("linker", "class_mean", "nearest_neighbour", "principal_components")
@@ -228,7 +230,7 @@ def _quantify(spec: QuantifySpec, registry: Registry, linker: LinkerLookup) -> P
         Stage(name="select", chunks=({},)),
     ]
     if screens:
-        stages.append(_moves("screen", targets, spec.screening_seeds, spec.steps))
+        stages.append(_moves("screen", targets, spec.screening_seeds, SCREENING_STEPS))
         stages.append(Stage(name="shortlist", chunks=({},)))
     stages.append(_moves("confirm", min(targets, spec.shortlist), spec.seeds, spec.steps))
     if spec.image_folder:
@@ -249,6 +251,7 @@ def _moves(name: str, targets: int, images: int, steps: int) -> Stage:
             "count": min(per_targets, targets - first),
             "start": start,
             "images": min(per_images, images - start),
+            "steps": steps,
         }
         for first in range(0, targets, per_targets)
         for start in range(0, images, per_images)

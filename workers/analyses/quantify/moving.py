@@ -91,23 +91,24 @@ def move(context: Job, spec: QuantifySpec, linked: Linked, stage: str, params: d
     seeds, classes = base.seeds[rows], base.classes[rows]
     if not len(chosen):
         return ChunkResult({"targets": chosen}, {"empty": True})
-    work = _work(context, spec, linked, base, targets, chosen, rows)
+    steps = params["steps"]
+    work = _work(context, spec, linked, base, targets, chosen, rows, steps)
     kept = np.isin(np.arange(rows.start, rows.stop), kept_images(spec, stage, len(base)))
     parts = context.card("parts")
     found = _Found()
     done = 0
     readings = render_and_read(context.generator, context.classifier, work.batches(), context.beat, parts)
     for reading in readings:
-        count = len(reading.images) // spec.steps
+        count = len(reading.images) // steps
         members = [work.members[(done + k) // len(seeds)] for k in range(count)]
-        _measure(found, reading, linked.solution.std, members, spec.steps, len(parts.classes))
+        _measure(found, reading, linked.solution.std, members, steps, len(parts.classes))
         for k in range(count):
             image = (done + k) % len(seeds)
             if kept[image]:
                 number = int(targets.numbers[chosen[(done + k) // len(seeds)]])
-                _keep(found, reading, k, spec.steps, number, int(classes[image]), int(seeds[image]))
+                _keep(found, reading, k, steps, number, int(classes[image]), int(seeds[image]))
         done += count
-    shape = (len(chosen), len(seeds), spec.steps)
+    shape = (len(chosen), len(seeds), steps)
     tensors: Tensors = {
         name: np.concatenate(values).reshape(*shape, *values[0].shape[2:])
         for name, values in found.columns.items()
@@ -134,6 +135,7 @@ def _work(
     targets: Targets,
     chosen: NDArray[np.int64],
     rows: slice,
+    steps: int,
 ) -> _Work:
     """The values and latents of all traversals of a chunk."""
     solution: Solution = linked.solution
@@ -142,10 +144,10 @@ def _work(
     members = [targets.of(int(target)) for target in chosen]
     values, latents = [], []
     for units in members:
-        set_to = commanded(solution, spec.perturbation, spec.steps, features, units, floor)
+        set_to = commanded(solution, spec.perturbation, steps, features, units, floor)
         latents.append(path(solution, set_to, features, start, units).astype(np.float32))
         values.append(set_to.mean(2))
-    return _Work(chosen, members, np.stack(values), np.stack(latents), spec.steps)
+    return _Work(chosen, members, np.stack(values), np.stack(latents), steps)
 
 
 def _measure(
