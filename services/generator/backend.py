@@ -1,12 +1,15 @@
 """Runs a generator in fixed, padded batches: the one class behind every server that renders.
 
-A picture depends on its own w alone, to the last bit: the batch always has `BATCH` rows, since a
-tensor library picks its kernels, and with them the last bits, by the shape it is given::
+A picture depends on its own w alone, to the last bit: the batch always has as many rows, since a
+tensor library picks its kernels, and with them the last bits, by the shape it is given. How many, and
+in which precision, is decided in `services.generator.execution`::
 
     backend = GeneratorBackend.load(card, folder)
     w = backend.map(z, classes, truncation=0.7)       # float32 (batch, w_dim)
     pictures = backend.render(w)                      # uint8 (batch, height, width, 3)
     pictures, labels = backend.render_parts(w, parts)     # the same pictures; uint8 (batch, height, width)
+    small = backend.render(w, reduce=2)               # the same, averaged over squares of 2 x 2 pixels
+    gradient = backend.vjp(w, cotangent)              # float32, of w's shape
 """
 
 from __future__ import annotations
@@ -21,15 +24,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from services.generator.execution import BATCH, Execution, plan_execution
+from services.generator.gradient import vjp
 from services.generator.layers import Form
-from services.generator.network import StyleGanXl, to_uint8
+from services.generator.network import StyleGanXl, reduced, to_uint8
 from services.generator.parts.network import Collector, PartsNetwork
 from services.generator.specs import NetworkSpec
 from unitscope.errors import FailedPreconditionError, InvalidArgumentError
 from unitscope.models.cards import WEIGHTS_FILE, ModelCard
-
-BATCH = 8
-"""Rows that are computed at once, always."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -37,10 +39,17 @@ Floats = npt.NDArray[np.float32]
 class GeneratorBackend:
     """A generator with its weights, on one device. Not for several threads at once."""
 
-    def __init__(self, network: StyleGanXl, device: str = "cpu", form: Form = "fast") -> None:
-        """Takes a network whose weights are loaded."""
+    def __init__(
+        self,
+        network: StyleGanXl,
+        device: str = "cpu",
+        form: Form = "fast",
+        execution: Execution | None = None,
+    ) -> None:
+        """Takes a network whose weights are loaded; `execution` follows from network and device."""
         self.spec = network.spec
-        self._device = torch.device(device)
+        self.execution = execution or plan_execution(network.spec, device)
+        self._device = torch.device(self.execution.device)
         self.network = network.eval().requires_grad_(False).to(self._device)
         self._form: Form = form
 
@@ -92,21 +101,42 @@ class GeneratorBackend:
         found: Floats = w.cpu().numpy()
         return found
 
-    def render(self, w: Floats) -> npt.NDArray[np.uint8]:
+    def render(self, w: Floats, reduce: int = 1) -> npt.NDArray[np.uint8]:
         """Renders pictures.
 
         Args:
             w: float32 ``(batch, w_dim)``, ``(batch, 1, w_dim)`` or, with one w for the input and
                 every layer, ``(batch, num_ws, w_dim)``.
+            reduce: Every square of so many pixels a side becomes one, their mean: less to carry, not
+                less to compute. A divisor of the resolution.
 
         Returns:
-            uint8 ``(batch, resolution, resolution, 3)``.
+            uint8 ``(batch, resolution / reduce, resolution / reduce, 3)``.
 
         Raises:
-            InvalidArgumentError: As `check_w` says.
+            InvalidArgumentError: As `check_w` and `check_reduce` say.
         """
-        pictures: npt.NDArray[np.uint8] = self.render_tensors(_tensor(w)).cpu().numpy()
+        pictures: npt.NDArray[np.uint8] = self.render_tensors(_tensor(w), reduce).cpu().numpy()
         return pictures
+
+    def vjp(self, w: Floats, cotangent: Floats) -> Floats:
+        """The derivative by w of a loss whose derivative by the picture is known.
+
+        Args:
+            w: As `render` takes it.
+            cotangent: float32 ``(batch, resolution, resolution, 3)``: dL/dx for the picture x in
+                floating point, nominally in [-1, 1], before it is clipped and rounded. A loss of pixels
+                p in [0, 255] has dL/dx = 127.5 dL/dp, where rounding is passed over; clients that
+                want the gradient of clipped pixels set the cotangent to 0 where p is 0 or 255.
+
+        Returns:
+            dL/dw, float32 of the shape of `w`; of a w that goes to every layer, their sum.
+
+        Raises:
+            InvalidArgumentError: As `check_w` and `check_cotangent` say.
+        """
+        found: Floats = self.vjp_tensors(_tensor(w), _tensor(cotangent)).cpu().numpy()
+        return found
 
     def render_parts(
         self, w: Floats, parts: PartsNetwork
@@ -137,10 +167,25 @@ class GeneratorBackend:
         return torch.cat(found)[: len(z)]
 
     @torch.inference_mode()
-    def render_tensors(self, w: Tensor) -> Tensor:
+    def render_tensors(self, w: Tensor, reduce: int = 1) -> Tensor:
         """`render` on tensors, on any device."""
-        found = [to_uint8(self.network.synthesis(ws, self._form)) for ws in self._ws(w)]
+        check_reduce(self.spec, reduce)
+        with self.execution.rendering():
+            found = [to_uint8(reduced(self.network.synthesis(ws, self._form), reduce)) for ws in self._ws(w)]
         return torch.cat(found)[: len(w)]
+
+    def vjp_tensors(self, w: Tensor, cotangent: Tensor) -> Tensor:
+        """`vjp` on tensors, on any device."""
+        check_cotangent(self.spec, w, cotangent)
+        rows = self.execution.gradient_batch
+        synthesis, recompute = self.network.synthesis, self.execution.recompute
+        found = []
+        with self.execution.exact():
+            for ws, part in zip(self._ws(w, rows), _batches(cotangent, rows), strict=True):
+                gradient = vjp(synthesis, ws, part.to(self._device), self._form, recompute)
+                several = w.dim() == 3 and w.shape[1] == self.spec.num_ws
+                found.append(gradient if several else gradient.sum(dim=1, keepdim=True))
+        return torch.cat(found)[: len(w)].reshape(w.shape)
 
     @torch.inference_mode()
     def render_parts_tensors(self, w: Tensor, parts: PartsNetwork) -> tuple[Tensor, Tensor]:
@@ -151,16 +196,17 @@ class GeneratorBackend:
                 reason="PARTS_OF_ANOTHER_GENERATOR",
             )
         pictures, labels = [], []
-        for ws in self._ws(w):
-            collector = Collector(parts)
-            pictures.append(to_uint8(self.network.synthesis(ws, self._form, collector)))
-            labels.append(parts.labels(collector.hidden()))
+        with self.execution.rendering():
+            for ws in self._ws(w):
+                collector = Collector(parts)
+                pictures.append(to_uint8(self.network.synthesis(ws, self._form, collector)))
+                labels.append(parts.labels(collector.hidden()))
         return torch.cat(pictures)[: len(w)], torch.cat(labels)[: len(w)]
 
-    def _ws(self, w: Tensor) -> Iterator[Tensor]:
-        """Padded batches of w+, on the device; checks w first."""
+    def _ws(self, w: Tensor, rows: int = 0) -> Iterator[Tensor]:
+        """Padded batches of w+ of so many rows, by default those of rendering, on the device; checks w."""
         check_w(self.spec, w)
-        for part in _batches(w[:, None] if w.dim() == 2 else w):
+        for part in _batches(w[:, None] if w.dim() == 2 else w, rows or self.execution.batch):
             # Laid out in memory alike whether one w came or one for every layer.
             yield part.to(self._device).expand(-1, self.spec.num_ws, -1).contiguous()
 
@@ -232,6 +278,36 @@ def check_w(spec: NetworkSpec, w: Tensor) -> None:
     _check_finite("w", w)
 
 
+def check_reduce(spec: NetworkSpec, reduce: int) -> None:
+    """Refuses factors that do not divide the resolution.
+
+    Raises:
+        InvalidArgumentError: reason REDUCE_OUT_OF_RANGE.
+    """
+    if not 1 <= reduce <= spec.resolution or spec.resolution % reduce:
+        raise InvalidArgumentError(
+            f"reduce is {reduce}; it must be a divisor of the resolution, {spec.resolution}",
+            reason="REDUCE_OUT_OF_RANGE",
+            field="reduce",
+            value=reduce,
+            resolution=spec.resolution,
+        )
+
+
+def check_cotangent(spec: NetworkSpec, w: Tensor, cotangent: Tensor) -> None:
+    """Refuses what is no cotangent of the pictures of `w`, and a wrong `w`.
+
+    Raises:
+        InvalidArgumentError: As `check_w` says; a wrong shape (WRONG_TENSOR_SHAPE), NaN or infinity
+            (NON_FINITE_COTANGENT).
+    """
+    check_w(spec, w)
+    size = spec.resolution
+    if tuple(cotangent.shape) != (len(w), size, size, 3):
+        raise _wrong_shape("cotangent", cotangent, f"({len(w)}, {size}, {size}, 3)")
+    _check_finite("cotangent", cotangent)
+
+
 def _check_finite(name: str, tensor: Tensor) -> None:
     finite = torch.isfinite(tensor.flatten(1)).all(dim=1)
     if not bool(finite.all()):
@@ -257,10 +333,10 @@ def _tensor(array: npt.NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.array(array))
 
 
-def _batches(rows: Tensor) -> list[Tensor]:
-    """Parts of BATCH rows; the last one is padded with its own last row."""
-    parts = list(torch.split(rows, BATCH))
-    missing = BATCH - len(parts[-1])
+def _batches(rows: Tensor, size: int = BATCH) -> list[Tensor]:
+    """Parts of `size` rows; the last one is padded with its own last row."""
+    parts = list(torch.split(rows, size))
+    missing = size - len(parts[-1])
     if missing:
         parts[-1] = torch.cat([parts[-1], parts[-1][-1:].expand(missing, *rows.shape[1:])])
     return parts

@@ -154,7 +154,9 @@ def modulated_conv2d(
     if demodulate:
         weight, styles = plain.normalise_weight(weight), plain.normalise_styles(styles)
         energy = weight.square().sum(dim=(2, 3))
-        scale = (styles.square() @ energy.t()).add(plain.EPS).rsqrt()
+        # Everything is scaled by it: float32 even under autocast, which would round this product.
+        with torch.autocast(x.device.type, enabled=False):
+            scale = (styles.square() @ energy.t()).add(plain.EPS).rsqrt()
     if input_gain is not None:
         styles = styles * input_gain
     y = F.conv2d(x * styles[:, :, None, None].to(x.dtype), weight.to(x.dtype), padding=padding)

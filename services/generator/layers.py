@@ -159,6 +159,11 @@ class SynthesisLayer(nn.Module):
             input_gain = self.magnitude_ema.rsqrt()
             if spec.is_torgb:
                 styles = styles / math.sqrt(spec.in_channels * spec.conv_kernel**2)
+                # Colours are not rounded more coarsely than the picture.
+                return self._compute(x.to(self.weight.dtype), styles, input_gain, form)
+        return self._compute(x, styles, input_gain, form)
+
+    def _compute(self, x: Tensor, styles: Tensor, input_gain: Tensor, form: Form) -> Tensor:
         return self._plain(x, styles, input_gain) if form == "plain" else self._fast(x, styles, input_gain)
 
     def _plain(self, x: Tensor, styles: Tensor, input_gain: Tensor) -> Tensor:

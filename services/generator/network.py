@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from services.generator.layers import Form, FourierInput, FullyConnected, SynthesisLayer
@@ -121,7 +122,7 @@ class Synthesis(nn.Module):
             InvalidArgumentError: w has another shape (reason `BAD_SHAPE`).
         """
         ws = self.broadcast(w)
-        x = self._features(ws[:, 0])
+        x = self.fourier(ws[:, 0])
         for i, layer in enumerate(self.layers(), start=1):
             x = layer(x, ws[:, i], form)
             if observe is not None:
@@ -152,13 +153,16 @@ class Synthesis(nn.Module):
             beta: Share of the old value that is kept, in [0, 1].
         """
         ws = self.broadcast(w)
-        x = self._features(ws[:, 0])
+        x = self.fourier(ws[:, 0])
         for i, layer in enumerate(self.layers(), start=1):
             layer.magnitude_ema.lerp_(x.float().square().mean(), 1 - beta)
             x = layer(x, ws[:, i])
 
-    def _features(self, w: Tensor) -> Tensor:
-        """The Fourier features, in float32 even under autocast: bfloat16 cannot hold phases."""
+    def fourier(self, w: Tensor) -> Tensor:
+        """What the first layer reads, of w `(batch, w_dim)`: `(batch, channels, size, size)`.
+
+        In float32 even under autocast: bfloat16 cannot hold phases.
+        """
         with torch.autocast(w.device.type, enabled=False):
             features: Tensor = self.input(w.float())
         return features
@@ -192,6 +196,19 @@ def to_uint8(images: Tensor) -> Tensor:
     """
     pixels = ((images.detach().float() + 1) * 127.5).round().clamp(0, 255)
     return pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def reduced(images: Tensor, factor: int) -> Tensor:
+    """The mean of every square of `factor` pixels a side of what is seen.
+
+    Args:
+        images: float `(batch, 3, h, w)`, nominally in [-1, 1]; clipped first, as a display does.
+        factor: A divisor of h and w; 1 leaves the images alone.
+
+    Returns:
+        float32 `(batch, 3, h / factor, w / factor)`.
+    """
+    return images if factor == 1 else F.avg_pool2d(images.float().clamp(-1, 1), factor)
 
 
 def _normalise(x: Tensor) -> Tensor:

@@ -34,6 +34,12 @@ SPEC = {
     "seeds_per_class": 2,
     "steps": 5,
 }
+QUANTIFY = {
+    "link": {**SPEC["link"], "samples_per_class": 60},  # type: ignore[dict-item]
+    "screening_seeds": 6,
+    "shortlist": 6,
+    "min_trust": 0.0,
+}
 IMPATIENT = {
     "UNITSCOPE_GATEWAY_LOST_AFTER_SECONDS": "6",
     "UNITSCOPE_GATEWAY_RECONCILE_SECONDS": "0.2",
@@ -118,6 +124,20 @@ def test_tables_are_the_same_whoever_is_killed(
     assert tables(result) == tables(undisturbed)
     after = {state.name: state.restarts for state in stack.states()}
     assert all(after[name] == before[name] + 1 for name in kills)
+
+
+def test_units_are_quantified_to_the_same_tables_whoever_is_killed(stack: Embedded, client: Client) -> None:
+    """Parts and pictures come from the real Triton; steps are read across their shards."""
+    calm = client.submit("quantify", QUANTIFY).result(timeout=SECONDS)
+    assert set(calm.tables) == {"effects", "quality", "steps", "units"}
+    units, steps = calm.table("units").to_pylist(), calm.table("steps")
+    assert sum(row["stage"] == "confirm" for row in units) == 6
+    assert steps.num_rows == len(units) * 6 * 2 + 6 * 32 * 3
+    kills = {"worker": 0.3, "generator": 0.6}
+    result = disturbed(stack, client.submit("quantify", QUANTIFY), kills)
+    for name in ("effects", "quality", "units"):
+        assert result.read(f"tables/{name}.parquet") == calm.read(f"tables/{name}.parquet")
+    assert result.table("steps").equals(steps)
 
 
 def test_a_cancelled_job_ends_soon(client: Client) -> None:

@@ -120,7 +120,9 @@ class PartsNetwork(nn.Module):
         Batches would need several times their own memory at high resolution and, on a CPU, are not
         faster.
         """
-        rows = [self.read(row[None]).argmax(dim=1).to(torch.uint8) for row in hidden]
+        # Labels are decided in float32, whatever the pictures are rendered in.
+        with torch.autocast(hidden.device.type, enabled=False):
+            rows = [self.read(row[None]).argmax(dim=1).to(torch.uint8) for row in hidden]
         return torch.cat(rows)
 
     @torch.no_grad()
@@ -177,7 +179,8 @@ class Collector:
         weight = self._network.project[name]
         if self._gains is not None:
             weight = weight * self._gains[name]
-        return F.conv2d(x, weight[:, :, None, None])
+        with torch.autocast(x.device.type, enabled=False):
+            return F.conv2d(x, weight[:, :, None, None])
 
     def _sum(self, layer: FeatureLayer, x: Tensor) -> None:
         self._sums[layer.size] = self._sums[layer.size] + x if layer.size in self._sums else x
