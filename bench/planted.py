@@ -5,8 +5,8 @@ replaced by directions in w that change one factor of an avatar, from regressing
 and by random directions of the same length under the latents' covariance. A real `quantify` job on the
 stack of `unitscope up` then measures them all as units; it knows neither the ruler nor what was planted.
 
-- A planted unit counts where it is named after the factor's own part. The naming threshold is the share
-  that 5 % of one half of the random directions exceed; it is tested on the other half.
+- A planted unit counts where it is named after the factor's own part. The naming threshold is the
+  selectivity that 5 % of one half of the random directions exceed; it is tested on the other half.
 - Null: the effects of the same job with the sign of the perturbation flipped at random in each image. A run
   counts where any unit, part and measure has q < 0.05.
 - Shortcut: the same job on the real linkers of `avatars/shortcut` and `avatars/clean`: the correlation, over
@@ -159,7 +159,7 @@ def named(rows: Sequence[dict[str, Any]], planted: Planted, units: Sequence[int]
     """Shares of planted units that are named after their part, and of random ones that are named at all."""
     by_unit = {row["unit"]: row for row in rows}
     found = [by_unit[unit] for unit in units]
-    shares = np.array([row["part_share"] or 0.0 for row in found])
+    shares = np.array([row["selectivity"] for row in found])
     random = np.array([name == "random" for name in planted.names])
     places = np.flatnonzero(random)
     threshold = float(np.quantile(shares[places[::2]], 0.95))

@@ -277,13 +277,26 @@ QUANTIFIED_UNITS = Table(
         Column("span", _FLOAT, "w", "Length of the way in w between first and last step."),
         Column("part", _TEXT, "", "The part that the largest share of its effect falls on.", nullable=True),
         Column("part_share", _FLOAT, "share", "That share.", nullable=True),
-        Column("measure", _TEXT, "", "The measure of that part that it changes most.", nullable=True),
+        Column(
+            "aspect",
+            _TEXT,
+            "",
+            "What about that part: its 'look' (colour, texture) or its 'form' (all else).",
+            nullable=True,
+        ),
+        Column("measure", _TEXT, "", "The measure of it that the unit changes most.", nullable=True),
+        Column(
+            "selectivity",
+            _FLOAT,
+            "",
+            "How concentrated its effect is, 0 to 1: sum of squared shares over looks and forms of parts.",
+        ),
         Column(
             "named",
             pa.bool_(),
             "",
-            "Whether it may be named after that part: the share reaches the naming threshold and the "
-            "effect has q < 0.05.",
+            "Whether it may be named after that part: its selectivity reaches the naming threshold, and "
+            "some measure of it has q < 0.05.",
         ),
         Column("strongest_class", _TEXT, "", "The class whose logit it moves most, in the mean."),
         Column("strongest_change", _FLOAT, "logit", "That mean change, from the first to the last step."),

@@ -13,7 +13,7 @@ from skimage.color import deltaE_ciede2000
 from workers.measures import instances, motion, texture
 from workers.measures.catalogue import INDEX, MEASURES, MIN_AREA
 from workers.measures.colour import to_lab
-from workers.measures.regions import UNLABELLED, Doubles, Regions
+from workers.measures.regions import Doubles, Regions
 from workers.measures.shape import Ellipse, wrapped_angle
 
 HUE_FLOOR = 5.0
@@ -32,9 +32,7 @@ def measure(
     What each measure is: `unitscope`'s list `MEASURES`. In detail:
 
     - ``luminance``, ``a``, ``b``, ``chroma`` are means over the pixels; ``hue`` is that of the mean a*
-      and b*, in [0, 360), NaN where their chroma is below `HUE_FLOOR`. Colour and texture are those of the
-      part's core, the pixels whose four neighbours are of the part as well, where it has ``min_area`` of
-      them: pixels at a border mix the colours of two parts.
+      and b*, in [0, 360), NaN where their chroma is below `HUE_FLOOR`.
     - ``delta_e`` (CIEDE2000, parametric factors 1) compares mean colours with step 0.
     - ``entropy``, ``contrast``: see `workers.measures.texture`; shape and position: see `Ellipse`.
     - ``instances`` counts 8-connected pieces of at least ``min_area`` each: none, where all are smaller.
@@ -92,15 +90,15 @@ def _block(
     by_step = (traversals, steps, parts + 1)
     table = np.full((*by_step, len(MEASURES)), np.nan)
 
-    # A share such as 0.07 of 100 pixels is a little more than 7 in binary.
-    min_pixels = max(1, int(np.ceil(min_area * pixels - 1e-6)))
     lab = to_lab(images.reshape(batch, pixels, 3))
-    for name, values in _colours(lab, _cores(flat, regions, parts, min_pixels)).items():
+    for name, values in _colours(lab, regions).items():
         table[..., INDEX[name]] = values.reshape(by_step)
     _delta_e(table)
     lightness = lab[..., 0]
     residual = np.stack([motion.residual(one) for one in lightness.reshape(labels.shape)])
     table[..., INDEX["motion"]] = _at_start(residual, labels, parts)
+    # A share such as 0.07 of 100 pixels is a little more than 7 in binary.
+    min_pixels = max(1, int(np.ceil(min_area * pixels - 1e-6)))
     found = instances.pieces(flat, parts, min_pixels)
     counts = found.counts(parts).reshape(traversals, steps, parts)
     table[:, :, :parts, INDEX["instances"]] = counts
@@ -114,20 +112,6 @@ def _block(
     seen = large[..., :parts].any(1, keepdims=True)
     table[..., :parts, INDEX["area"]] = np.where(seen, area, np.nan)
     return table
-
-
-def _cores(labels: NDArray[np.uint8], regions: Regions, parts: int, min_pixels: int) -> Regions:
-    """The parts (batch, height, width) without their borders; whole where little would be left."""
-    padded = np.pad(labels, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    inside = (
-        (padded[:, :-2, 1:-1] == labels)
-        & (padded[:, 2:, 1:-1] == labels)
-        & (padded[:, 1:-1, :-2] == labels)
-        & (padded[:, 1:-1, 2:] == labels)
-    )
-    left = np.bincount(regions.keys, inside.ravel(), regions.shape[0] * regions.shape[1])
-    small = (left < min_pixels)[regions.keys].reshape(labels.shape)
-    return Regions.of(np.where(inside | small, labels, UNLABELLED).astype(np.uint8), parts)
 
 
 def _colours(lab: NDArray[np.float32], regions: Regions) -> dict[str, Doubles]:

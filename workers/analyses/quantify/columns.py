@@ -12,6 +12,10 @@ from workers.measures import MEASURES, PICTURE
 LOGIT = "logit"
 """Stands for the logits where a part is named."""
 
+LOOK = ("colour", "texture")
+"""Aspects of how a part looks; all others are of its form."""
+CELLS = ("look", "form")
+
 Array = NDArray[np.float64]
 
 
@@ -26,6 +30,8 @@ class Columns:
         periods: (columns,) of circular measures, else 0.
         signed: (columns,) whether the measure can go either way.
         clear: (columns,) a change that one would call clear, in the measure's unit.
+        cell: int64 (columns,) 2 * part for the part's look (colour, texture), 2 * part + 1 for its form (size,
+            shape, position, count); -1 for the whole picture and for changes without direction.
     """
 
     parts: tuple[str, ...]
@@ -34,18 +40,23 @@ class Columns:
     periods: Array
     signed: NDArray[np.bool_]
     clear: Array
+    cell: NDArray[np.int64]
 
     @classmethod
     def of(cls, parts: tuple[str, ...]) -> Columns:
         """The columns for a parts model."""
         names = (*parts, PICTURE)
+        part = np.repeat(np.arange(len(names)), len(MEASURES))
+        form = np.tile([item.aspect not in LOOK for item in MEASURES], len(names))
+        signed = np.tile([item.signed for item in MEASURES], len(names))
         return cls(
             names,
-            np.repeat(np.arange(len(names)), len(MEASURES)),
+            part,
             np.tile(np.arange(len(MEASURES)), len(names)),
             np.tile([float(item.period) for item in MEASURES], len(names)),
-            np.tile([item.signed for item in MEASURES], len(names)),
+            signed,
             np.tile([item.clear for item in MEASURES], len(names)),
+            np.where(signed & (part < len(parts)), 2 * part + form, -1),
         )
 
     def __len__(self) -> int:

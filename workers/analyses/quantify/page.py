@@ -16,7 +16,7 @@ from workers.analyses.quantify.activation import confirmed_units, most_activatin
 from workers.analyses.quantify.columns import LOGIT
 from workers.analyses.quantify.moving import image_name, kept_images
 from workers.analyses.quantify.targets import Targets
-from workers.analyses.quantify.verdict import ASSOCIATED, NAMING_SHARE, Verdict, associations
+from workers.analyses.quantify.verdict import ASSOCIATED, NAMING_THRESHOLD, Verdict, associations
 from workers.measures import MEASURES
 from workers.outputs import unpack_images
 from workers.report import ReportData
@@ -75,7 +75,7 @@ def _data(context: Job, spec: QuantifySpec, found: Verdict, units: Sequence[Row]
         units=units,
         effects=_effects(found, context.card("classifier").classes),
         strips=list(_strips(context, spec, found.targets)),
-        naming_threshold=NAMING_SHARE,
+        naming_threshold=NAMING_THRESHOLD,
         min_trust=spec.min_trust,
         screening_images=spec.screening_seeds if screened else 0,
         confirm_images=spec.seeds,

@@ -15,10 +15,10 @@ from unitscope.jobs.specs import QuantifySpec
 from unitscope.tables import EFFECTS, QUANTIFIED_STEPS, QUANTIFIED_UNITS, Column
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
-from workers.analyses.quantify.columns import LOGIT, Columns
+from workers.analyses.quantify.columns import CELLS, LOGIT, Columns
 from workers.analyses.quantify.moving import image_name
 from workers.analyses.quantify.targets import Targets
-from workers.analyses.quantify.verdict import NAMING_SHARE, Verdict
+from workers.analyses.quantify.verdict import NAMING_THRESHOLD, Verdict
 from workers.measures import MEASURES
 
 STAGE = {True: "confirm", False: "screen"}
@@ -31,7 +31,7 @@ def metadata(context: Job, spec: QuantifySpec) -> dict[str, str]:
         "parts": list(context.card("parts").classes),
         "classes": list(context.card("classifier").classes),
         "measures": {item.name: item.unit for item in MEASURES},
-        "naming_threshold": NAMING_SHARE,
+        "naming_threshold": NAMING_THRESHOLD,
         "min_trust": spec.min_trust,
         "generator": context.card("generator").name,
         "classifier": context.card("classifier").name,
@@ -101,9 +101,11 @@ def unit_rows(context: Job, found: Verdict, spec: QuantifySpec, linked: Linked) 
             "part_share": pa.array(
                 found.shares[rows, np.maximum(found.part, 0)].astype(np.float32), mask=~affected
             ),
+            "aspect": [CELLS[cell % 2] if cell >= 0 else None for cell in found.cell.tolist()],
             "measure": [
                 names[found.columns.measure[k]] if k >= 0 else None for k in found.strongest.tolist()
             ],
+            "selectivity": found.concentration.astype(np.float32),
             "named": found.named,
             "strongest_class": [classes[index] for index in strongest],
             "strongest_change": behaviour.logits[rows, strongest].astype(np.float32),

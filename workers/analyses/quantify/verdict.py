@@ -26,12 +26,13 @@ from workers.statistics import (
     benjamini_hochberg,
     clusters,
     map_2d,
+    shares_by_part,
 )
 
-NAMING_SHARE = 0.5
-"""Share of a target's effect on one part from which on it may be named after the part.
+NAMING_THRESHOLD = 0.14
+"""Selectivity from which on a target may be named after the part that it changes most.
 
-Of random directions in w at most 5 % reach it: see ``planted`` in docs/benchmarks.md.
+Of random directions in w about 5 % reach it: see ``planted`` in docs/benchmarks.md.
 """
 SIGNIFICANT = 0.05
 
@@ -54,8 +55,11 @@ class Verdict:
         selectivity: (targets, columns).
         logit_selectivity: (targets, classes).
         shares: (targets, parts + 1) of each part in the effects of the target.
-        part: int64 (targets,) the part with the largest share; -1 where there is no effect.
-        strongest: int64 (targets,) the column of that part with the largest effect; -1 likewise.
+        concentration: (targets,) its selectivity: the sum of the squared shares of the looks and forms of all
+            parts, 1 where all of the effect falls on one of them, 0 where there is none.
+        cell: int64 (targets,) the look or form with the largest share, see `Columns`; -1 where there is
+            none.
+        strongest: int64 (targets,) the column of that cell with the largest share; -1 likewise.
         named: bool (targets,).
         trusted: bool (targets,).
         cluster: int64 (targets,), -1 = none.
@@ -73,12 +77,19 @@ class Verdict:
     selectivity: Array
     logit_selectivity: Array
     shares: Array
-    part: NDArray[np.int64]
+    concentration: Array
+    cell: NDArray[np.int64]
     strongest: NDArray[np.int64]
     named: NDArray[np.bool_]
     trusted: NDArray[np.bool_]
     cluster: NDArray[np.int64]
     place: Array
+
+    @property
+    def part(self) -> NDArray[np.int64]:
+        """(targets,) the part that the largest share of the effect falls on; -1 where there is none."""
+        found: NDArray[np.int64] = np.where(self.cell >= 0, self.cell // 2, -1)
+        return found
 
     @property
     def profiles(self) -> Array:
@@ -104,13 +115,12 @@ def judge(
     """The verdict on statistics of all targets, in their order."""
     q = _adjusted(found.parts.p, confirmed, int(columns.signed.sum()))
     logit_q = _adjusted(found.logits.p, confirmed, found.logits.p.shape[1])
-    shares = part_shares(found, columns)
-    part, strongest = _strongest(found, shares, columns)
-    rows = np.arange(len(part))
-    significant = _significant(q, part, columns)
-    # The whole picture is no part: nothing is named after it.
-    named = (part >= 0) & (part < columns.parts.index(PICTURE)) & significant
-    named &= np.where(part >= 0, shares[rows, np.maximum(part, 0)], 0) >= NAMING_SHARE
+    cells = shares_by_part(found.selectivity, columns.cell)
+    cell = np.where(cells.max(1) > 0, cells.argmax(1), -1).astype(np.int64)
+    inside = columns.cell == cell[:, None]
+    strongest = np.where(inside, found.selectivity, -1.0).argmax(1)
+    concentration = (cells**2).sum(1)
+    significant = (inside & (q < SIGNIFICANT)).any(1)
     profiles = _profiles(found.parts)
     return Verdict(
         columns=columns,
@@ -123,18 +133,19 @@ def judge(
         logit_q=logit_q,
         selectivity=found.selectivity,
         logit_selectivity=found.logit_selectivity,
-        shares=shares,
-        part=part,
-        strongest=strongest,
-        named=named,
+        shares=part_shares(found, columns),
+        concentration=concentration,
+        cell=cell,
+        strongest=np.where(cell >= 0, strongest, -1).astype(np.int64),
+        named=(cell >= 0) & significant & (concentration >= NAMING_THRESHOLD),
         trusted=found.behaviour.trust >= min_trust,
         cluster=clusters(profiles).astype(np.int64),
         place=map_2d(profiles).astype(np.float64),
     )
 
 
-ASSOCIATED = ("area", "luminance", "a", "b", "chroma")
-"""Measures by which a class and a part may go together: how large the part is, and of which colour."""
+ASSOCIATED = tuple(item.name for item in MEASURES if item.signed)
+"""Measures by which a class and a part may go together."""
 
 
 @dataclass(frozen=True)
@@ -216,19 +227,3 @@ def _adjusted(p: Array, confirmed: NDArray[np.bool_], tests: int) -> Array:
     q = np.full(p.shape, np.nan)
     q[confirmed] = benjamini_hochberg(p[confirmed], total=len(p) * tests)
     return q
-
-
-def _strongest(
-    found: Statistics, shares: Array, columns: Columns
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    part = np.where(shares.max(1) > 0, shares.argmax(1), -1).astype(np.int64)
-    strength = np.nan_to_num(found.selectivity)
-    inside = np.where(columns.part == part[:, None], strength, -1.0)
-    return part, np.where(part >= 0, inside.argmax(1), -1).astype(np.int64)
-
-
-def _significant(q: Array, part: NDArray[np.int64], columns: Columns) -> NDArray[np.bool_]:
-    """Whether any measure of a target's part has a small q: (targets,)."""
-    mine = columns.part == part[:, None]
-    found: NDArray[np.bool_] = ((q < SIGNIFICANT) & mine).any(1)
-    return found

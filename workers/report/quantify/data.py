@@ -164,7 +164,7 @@ class QuantifyData:
         units: Rows of the table ``units``, one a unit or group, in any order.
         effects: The table ``effects``, its rows in the order of `units`.
         strips: In any order; of each unit those of the largest change come first.
-        naming_threshold: Least share of its effect at which a unit is named after a part.
+        naming_threshold: Least selectivity at which a unit is named after a part.
         min_trust: Least trust at which a unit is trusted.
         screening_images: Images of the first pass.
         confirm_images: Images of the second pass.
