@@ -86,7 +86,13 @@ def _row(
 def units(numbers: Sequence[int], groups: Sequence[str] = (), **columns: Mapping[int, Any]) -> pa.Table:
     """Units that are trusted and confirmed unless a column says otherwise for one."""
     defaults: dict[str, Any] = dict.fromkeys((c.name for c in QUANTIFIED_UNITS.columns), 0)
-    defaults |= {"layer": "penultimate", "stage": "confirm", "part": "glasses", "measure": "area"}
+    defaults |= {
+        "layer": "penultimate",
+        "stage": "confirm",
+        "part": "glasses",
+        "aspect": "form",
+        "measure": "area",
+    }
     defaults |= {"part_share": 0.7, "named": True, "strongest_class": "bun", "strongest_change": 1.25}
     defaults |= {"trust": 0.8, "trusted": True, "seeds": 32, "cluster": None, "low": 0.0, "high": 4.0}
     values = {

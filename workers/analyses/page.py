@@ -137,6 +137,7 @@ def common(context: Job, title: str) -> dict[str, Any]:
     card = linker_card(context)
     body = read_json(context.store, layout.spec(context.job_id)) or {}
     cards = [context.card("classifier"), context.card("generator"), card]
+    models = [Model(c.kind, c.name, c.digest, c.description) for c in cards]
     return {
         "kind": context.plan.kind,
         "title": title,
@@ -144,7 +145,7 @@ def common(context: Job, title: str) -> dict[str, Any]:
         "created": str(body.get("created", "")),
         "spec": context.plan.spec,
         "plan_digest": context.plan.digest,
-        "models": [Model(c.kind, c.name, c.digest, c.description) for c in cards],
+        "models": models + _fitted_with(context, card),
         "renderer": ", ".join(_renderers(context)),
         "versions": {
             "unitscope": package_version(),
@@ -154,6 +155,15 @@ def common(context: Job, title: str) -> dict[str, Any]:
         "classes": context.card("classifier").classes,
         "linker": _summary(card),
     }
+
+
+def _fitted_with(context: Job, linker: ModelCard) -> list[Model]:
+    """The linker's own generator, where another one renders in its place."""
+    own = linker.architecture["generator"]
+    if own["digest"] == context.card("generator").digest:
+        return []
+    said = "The linker was fitted with this one; the generator above has the same mapping network, hence W."
+    return [Model("generator", str(own["name"]), str(own["digest"]), said)]
 
 
 def _renderers(context: Job) -> list[str]:

@@ -23,7 +23,7 @@ from unitscope.errors import (
     UnitScopeError,
 )
 from unitscope.models import ModelCard
-from unitscope.models.v2 import MAX_BATCH, mapping_model, parts_model, synthesis_model
+from unitscope.models.v2 import MAX_BATCH, REDUCE, gradient_model, mapping_model, parts_model, synthesis_model
 from workers.clients.batches import Pending, spans
 
 PEER = "the generator"
@@ -87,15 +87,54 @@ class GeneratorClient:
             pending.append(self._infer_one(self._mapping, inputs, "w"))
         return np.concatenate([part.result() for part in pending])
 
-    def render(self, w: Floats) -> NDArray[np.uint8]:
-        """Images uint8 (batch, height, width, 3) of w (batch, w_dim) or w+ (batch, num_ws, w_dim)."""
-        pending = [self.render_async(w[part]) for part in spans(len(w), w[:1].nbytes, MAX_BATCH)]
+    def render(self, w: Floats, reduce: int = 1) -> NDArray[np.uint8]:
+        """Images uint8 (batch, height, width, 3) of w (batch, w_dim) or w+ (batch, num_ws, w_dim).
+
+        Args:
+            w: Latents.
+            reduce: Each square of so many pixels a side becomes one, their mean; a divisor of the
+                resolution. It spares sending them, not rendering them.
+        """
+        slices = spans(len(w), w[:1].nbytes, MAX_BATCH)
+        pending = [self.render_async(w[part], reduce) for part in slices]
         return np.concatenate([part.result() for part in pending])
 
-    def render_async(self, w: Floats) -> Pending[NDArray[np.uint8]]:
+    def render_async(self, w: Floats, reduce: int = 1) -> Pending[NDArray[np.uint8]]:
         """Like `render` for at most `v2.MAX_BATCH` rows, without waiting."""
-        layers = w if w.ndim == 3 else w[:, None]
-        return self._infer_one(self._synthesis, {"w": np.ascontiguousarray(layers, np.float32)}, "image")
+        parameters = {REDUCE: reduce} if reduce != 1 else None
+        pending = self._infer(self._synthesis, {"w": _layers(w)}, ("image",), parameters=parameters)
+        return Pending(lambda: pending.result()[0])
+
+    def vjp(self, w: Floats, cotangent: Floats) -> Floats:
+        """The derivative of a loss by w, from its derivative by the picture; see `vjp_async`."""
+        slices = spans(len(w), w[:1].nbytes + cotangent[:1].nbytes, MAX_BATCH)
+        pending = [self.vjp_async(w[part], cotangent[part]) for part in slices]
+        return np.concatenate([part.result() for part in pending])
+
+    def vjp_async(self, w: Floats, cotangent: Floats) -> Pending[Floats]:
+        """Pulls cotangents of at most `v2.MAX_BATCH` pictures back to w, without waiting.
+
+        Args:
+            w: (batch, w_dim) or w+ (batch, num_ws, w_dim).
+            cotangent: dL/dx float32 (batch, height, width, 3) for the picture x in floating point,
+                nominally in [-1, 1], neither clipped nor rounded: 127.5 dL/dp for pixels p in [0, 255].
+
+        Returns:
+            dL/dw, float32 of the shape of `w`.
+
+        Raises:
+            NotFoundError: From `result`: the generator does not serve gradients (reason
+                GRADIENT_NOT_SERVED).
+        """
+        arrays = {"w": _layers(w), "cotangent": np.ascontiguousarray(cotangent, np.float32)}
+        absent = NotFoundError(
+            f"{PEER} {self._card.name} does not serve gradients; start it with "
+            "UNITSCOPE_GENERATOR_GRADIENTS=true",
+            reason="GRADIENT_NOT_SERVED",
+            generator=self._card.name,
+        )
+        pending = self._infer(gradient_model(self._card), arrays, ("w_cotangent",), absent)
+        return Pending(lambda: pending.result()[0].reshape(w.shape))
 
     def render_parts(self, w: Floats, parts: ModelCard) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Images, as `render` gives them, and labels of w; see `render_parts_async`."""
@@ -121,8 +160,7 @@ class GeneratorClient:
             NotFoundError: From `result`: the generator does not serve this parts model (reason
                 PARTS_MODEL_NOT_SERVED).
         """
-        layers = w if w.ndim == 3 else w[:, None]
-        arrays = {"w": np.ascontiguousarray(layers, np.float32)}
+        arrays = {"w": _layers(w)}
         absent = NotFoundError(
             f"{PEER} {self._card.name} does not serve the parts model {parts.name} "
             f"({parts.short_digest}); restart the generator so that it serves the new parts model "
@@ -163,6 +201,7 @@ class GeneratorClient:
         arrays: dict[str, NDArray[Any]],
         outputs: Sequence[str],
         absent: UnitScopeError | None = None,
+        parameters: dict[str, int] | None = None,
     ) -> Pending[list[NDArray[Any]]]:
         """Asks for outputs by name; `absent` is what a server without this model stands for, if given."""
         inputs = []
@@ -183,6 +222,7 @@ class GeneratorClient:
                 receive,
                 outputs=[v2.InferRequestedOutput(name) for name in outputs],
                 client_timeout=self._seconds,
+                parameters=parameters,
             )
         except InferenceServerException as error:
             receive(None, error)
@@ -226,6 +266,11 @@ def from_v2_error(error: InferenceServerException) -> UnitScopeError:
 def _status(error: InferenceServerException) -> str:
     """The name of the gRPC status; empty where the client itself failed."""
     return str(error.status() or "").removeprefix("StatusCode.")
+
+
+def _layers(w: Floats) -> Floats:
+    """Adds the axis of layers where it is missing."""
+    return np.ascontiguousarray(w if w.ndim == 3 else w[:, None], np.float32)
 
 
 def _type(array: NDArray[Any]) -> str:

@@ -30,7 +30,7 @@ class Columns:
         periods: (columns,) of circular measures, else 0.
         signed: (columns,) whether the measure can go either way.
         clear: (columns,) a change that one would call clear, in the measure's unit.
-        cell: int64 (columns,) 2 * part for the part's look (colour, texture), 2 * part + 1 for its form (size,
+        cell: int64 (columns,) 2 * part for its look (colour, texture), 2 * part + 1 for its form (size,
             shape, position, count); -1 for the whole picture and for changes without direction.
     """
 
