@@ -64,7 +64,8 @@ def over_v2(address: str, model: str, w: np.ndarray[Any, Any]) -> Callable[[], A
     def call() -> Any:
         tensor = v2.InferInput("w", list(w.shape), "FP32")
         tensor.set_data_from_numpy(w)
-        return client.infer(model, [tensor]).as_numpy("image")
+        wanted = [v2.InferRequestedOutput("image")]
+        return client.infer(model, [tensor], outputs=wanted).as_numpy("image")
 
     return call
 

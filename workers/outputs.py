@@ -19,6 +19,9 @@ from unitscope.tables import to_parquet
 MAX_JSON_ROWS = 100_000
 """Longer tables are written as Parquet alone."""
 
+PNG_LEVEL = 1
+"""Twice as fast as the usual level, for files that are a twentieth larger."""
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -79,7 +82,7 @@ def unpack_images(data: bytes, names: Iterable[str]) -> NDArray[np.uint8]:
 def png(image: NDArray[np.uint8]) -> bytes:
     """A picture, uint8 (height, width, 3), as PNG."""
     sink = io.BytesIO()
-    Image.fromarray(image).save(sink, "PNG")
+    Image.fromarray(image).save(sink, "PNG", compress_level=PNG_LEVEL)
     return sink.getvalue()
 
 

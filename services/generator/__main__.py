@@ -75,7 +75,7 @@ def serve_triton(
     settings = GeneratorSettings()
     triton = Triton(binary, cards, models, settings, address)
     reachable = address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
-    probe = Probe(reachable, cards, settings.probe_patience_seconds, triton.parts)
+    probe = Probe(reachable, cards, settings.probe_patience_seconds, triton.parts, settings.gradients)
     try:
         supervise(triton, probe, settings, ended)
     finally:
@@ -115,7 +115,8 @@ def main(
         else:
             from services.generator.v2_program import make_server
 
-            make_server(cards, models, settings).run()
+            own = GeneratorSettings()
+            make_server(cards, models, settings, own.gradients, own.precision).run()
     except UnitScopeError as error:
         typer.echo(error.message, err=True)
         raise typer.Exit(1) from None

@@ -14,7 +14,7 @@ in which precision, is decided in `services.generator.execution`::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,9 +26,11 @@ from torch import Tensor
 
 from services.generator.execution import BATCH, Execution, plan_execution
 from services.generator.gradient import vjp
+from services.generator.hidden import Keeper
 from services.generator.layers import Form
 from services.generator.network import StyleGanXl, reduced, to_uint8
 from services.generator.parts.network import Collector, PartsNetwork
+from services.generator.settings import Precision
 from services.generator.specs import NetworkSpec
 from unitscope.errors import FailedPreconditionError, InvalidArgumentError
 from unitscope.models.cards import WEIGHTS_FILE, ModelCard
@@ -51,10 +53,18 @@ class GeneratorBackend:
         self.execution = execution or plan_execution(network.spec, device)
         self._device = torch.device(self.execution.device)
         self.network = network.eval().requires_grad_(False).to(self._device)
+        self.network.synthesis.lay_out(self.execution.channels_last)
         self._form: Form = form
 
     @classmethod
-    def load(cls, card: ModelCard, folder: Path, device: str = "cpu", threads: int = 0) -> Self:
+    def load(
+        cls,
+        card: ModelCard,
+        folder: Path,
+        device: str = "cpu",
+        threads: int = 0,
+        precision: Precision = "auto",
+    ) -> Self:
         """Loads a generator from its folder, whose files were checked already.
 
         Args:
@@ -62,6 +72,7 @@ class GeneratorBackend:
             folder: Where its weights lie.
             device: "cpu" or "cuda".
             threads: Threads of the tensor library, for the whole process; 0 leaves them alone.
+            precision: As `plan_execution` takes it.
 
         Raises:
             FailedPreconditionError: Weights and card do not fit (reason INVALID_WEIGHTS), or the
@@ -78,7 +89,7 @@ class GeneratorBackend:
                 reason="INVALID_WEIGHTS",
                 model=card.name,
             ) from error
-        return cls(network, device)
+        return cls(network, execution=plan_execution(network.spec, device, precision))
 
     def map(self, z: Floats, classes: npt.NDArray[np.int64], truncation: Any = 1.0) -> Floats:
         """Maps latents to w.
@@ -97,7 +108,7 @@ class GeneratorBackend:
         """
         count = len(z)
         psi = np.broadcast_to(np.asarray(truncation, np.float32), (count,)).copy()
-        w = self.map_tensors(_tensor(z), _tensor(classes), torch.from_numpy(psi))
+        w = self.map_tensors(as_tensor(z), as_tensor(classes), torch.from_numpy(psi))
         found: Floats = w.cpu().numpy()
         return found
 
@@ -116,7 +127,7 @@ class GeneratorBackend:
         Raises:
             InvalidArgumentError: As `check_w` and `check_reduce` say.
         """
-        pictures: npt.NDArray[np.uint8] = self.render_tensors(_tensor(w), reduce).cpu().numpy()
+        pictures: npt.NDArray[np.uint8] = self.render_tensors(as_tensor(w), reduce).cpu().numpy()
         return pictures
 
     def vjp(self, w: Floats, cotangent: Floats) -> Floats:
@@ -135,7 +146,7 @@ class GeneratorBackend:
         Raises:
             InvalidArgumentError: As `check_w` and `check_cotangent` say.
         """
-        found: Floats = self.vjp_tensors(_tensor(w), _tensor(cotangent)).cpu().numpy()
+        found: Floats = self.vjp_tensors(as_tensor(w), as_tensor(cotangent)).cpu().numpy()
         return found
 
     def render_parts(
@@ -155,8 +166,31 @@ class GeneratorBackend:
             InvalidArgumentError: As `check_w` says.
             FailedPreconditionError: The network reads another generator (PARTS_OF_ANOTHER_GENERATOR).
         """
-        pictures, labels = self.render_parts_tensors(_tensor(w), parts)
+        pictures, labels = self.render_parts_tensors(as_tensor(w), parts)
         return pictures.cpu().numpy(), labels.cpu().numpy()
+
+    @torch.inference_mode()
+    def features(
+        self, w: Floats, layers: Sequence[str]
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float32]]]:
+        """Renders pictures and keeps what named layers write, in one pass.
+
+        Args:
+            w: As `render` takes it.
+            layers: Names of layers in the spec.
+
+        Returns:
+            uint8 ``(batch, resolution, resolution, 3)``, equal to what `render` gives, and by layer
+            float32 ``(batch, channels, size, size)``, its canvas with the margins.
+
+        Raises:
+            InvalidArgumentError: As `check_w` and `hidden.Keeper` say.
+        """
+        keeper, pictures = Keeper(self.spec, layers, len(w)), []
+        with self.execution.rendering():
+            for ws in self._ws(as_tensor(w)):
+                pictures.append(to_uint8(self.network.synthesis(ws, self._form, keeper)))
+        return torch.cat(pictures)[: len(w)].cpu().numpy(), keeper.features()
 
     @torch.inference_mode()
     def map_tensors(self, z: Tensor, classes: Tensor, truncation: Tensor) -> Tensor:
@@ -169,9 +203,22 @@ class GeneratorBackend:
     @torch.inference_mode()
     def render_tensors(self, w: Tensor, reduce: int = 1) -> Tensor:
         """`render` on tensors, on any device."""
+        return to_uint8(self.render_float_tensors(w, reduce))
+
+    @torch.inference_mode()
+    def render_float_tensors(self, w: Tensor, reduce: int = 1) -> Tensor:
+        """Pictures in floating point, which `to_uint8` rounds to those of `render`.
+
+        Args:
+            w: As `render` takes it, on any device.
+            reduce: As in `render`; pictures that are reduced are clipped before.
+
+        Returns:
+            float32 ``(batch, 3, resolution / reduce, resolution / reduce)``, nominally in [-1, 1].
+        """
         check_reduce(self.spec, reduce)
         with self.execution.rendering():
-            found = [to_uint8(reduced(self.network.synthesis(ws, self._form), reduce)) for ws in self._ws(w)]
+            found = [reduced(self.network.synthesis(ws, self._form), reduce) for ws in self._ws(w)]
         return torch.cat(found)[: len(w)]
 
     def vjp_tensors(self, w: Tensor, cotangent: Tensor) -> Tensor:
@@ -328,7 +375,8 @@ def _wrong_shape(name: str, tensor: Tensor, needed: str) -> InvalidArgumentError
     )
 
 
-def _tensor(array: npt.NDArray[Any]) -> Tensor:
+def as_tensor(array: npt.NDArray[Any]) -> Tensor:
+    """The array as a tensor of its own."""
     # A copy: arrays that came over the wire are read-only, which torch does not support.
     return torch.from_numpy(np.array(array))
 

@@ -8,6 +8,8 @@ all samples share one kernel. Both are equal to the plain form but for rounding.
 
 from __future__ import annotations
 
+import contextlib
+import math
 from typing import Any
 
 import torch
@@ -21,6 +23,13 @@ Matrices = tuple[Tensor, Tensor]
 """A vertical and a horizontal resampling matrix."""
 
 _CACHE_VALUES = 2**20
+
+
+def in_float32(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Computes float32 in float32 inside, under autocast as well, which would round it."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return contextlib.nullcontext()
 
 
 def resampling_matrix(
@@ -59,7 +68,9 @@ def separable(x: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
     return torch.bmm(vertical.t().expand(planes, -1, -1), rows)
 
 
-def filtered_lrelu(x: Tensor, up: Matrices, down: Matrices, clamp: float) -> Tensor:
+def filtered_lrelu(
+    x: Tensor, up: Matrices, down: Matrices, clamp: float, channels_last: bool = False
+) -> Tensor:
     """`plain.filtered_lrelu` without its bias, by matrices. Differentiable once.
 
     Args:
@@ -68,9 +79,12 @@ def filtered_lrelu(x: Tensor, up: Matrices, down: Matrices, clamp: float) -> Ten
             a leaky ReLU commutes with positive factors.
         down: Vertical and horizontal downsampling matrices.
         clamp: Bound on the absolute value at the high rate.
+        channels_last: Whether the channels of a pixel lie side by side in memory, and are to stay so.
     """
     batch, channels = x.shape[:2]
     matrices = tuple(matrix.to(x.dtype) for matrix in (*up, *down))
+    if channels_last:
+        return _filtered_channels_last(x, clamp, *matrices)
     planes = x.flatten(0, 1)
     if torch.compiler.is_exporting():
         high = separable(planes, *matrices[:2])
@@ -78,6 +92,28 @@ def filtered_lrelu(x: Tensor, up: Matrices, down: Matrices, clamp: float) -> Ten
     else:
         y = _FilteredLrelu.apply(planes, clamp, *matrices)  # type: ignore[no-untyped-call]
     return y.view(batch, channels, *y.shape[1:])
+
+
+def _filtered_channels_last(x: Tensor, clamp: float, *matrices: Tensor) -> Tensor:
+    """`filtered_lrelu` of a canvas whose channels lie side by side, which stay so.
+
+    Both products run over all channels at once, so that nothing is moved for them: the layout that tensor
+    cores want for the convolutions before and after.
+    """
+    up_y, up_x, down_y, down_x = matrices
+    high = _separable_channels_last(x.permute(0, 2, 3, 1), up_y, up_x)
+    if high.requires_grad:
+        high = F.leaky_relu(high, plain.LRELU_SLOPE).clamp(-clamp, clamp)
+    else:
+        _leaky_clamp_(high, clamp)
+    return _separable_channels_last(high, down_y, down_x).permute(0, 3, 1, 2)
+
+
+def _separable_channels_last(x: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
+    """`separable` of `(batch, height, width, channels)`."""
+    batch, height, width, channels = x.shape
+    columns = torch.matmul(vertical.t(), x.reshape(batch, height, width * channels))
+    return torch.matmul(horizontal.t(), columns.view(batch, -1, width, channels))
 
 
 class _FilteredLrelu(torch.autograd.Function):
@@ -154,9 +190,13 @@ def modulated_conv2d(
     if demodulate:
         weight, styles = plain.normalise_weight(weight), plain.normalise_styles(styles)
         energy = weight.square().sum(dim=(2, 3))
-        # Everything is scaled by it: float32 even under autocast, which would round this product.
-        with torch.autocast(x.device.type, enabled=False):
+        # Everything is scaled by this product.
+        with in_float32(x.device):
             scale = (styles.square() @ energy.t()).add(plain.EPS).rsqrt()
+        # A sum of so many products of about 1 is of the order of the root of their number; shrunk, it
+        # is far from the largest float16. A power of two changes no bit of float32.
+        shrink = 2.0 ** -round(math.log2(weight[0].numel()) / 2)
+        styles, scale = styles * shrink, scale / shrink
     if input_gain is not None:
         styles = styles * input_gain
     y = F.conv2d(x * styles[:, :, None, None].to(x.dtype), weight.to(x.dtype), padding=padding)

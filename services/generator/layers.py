@@ -123,6 +123,7 @@ class SynthesisLayer(nn.Module):
 
     Attributes:
         magnitude_ema: Buffer: running mean square of the layer's input.
+        channels_last: Whether the fast form keeps the channels of a pixel side by side in memory.
     """
 
     magnitude_ema: Tensor
@@ -137,6 +138,7 @@ class SynthesisLayer(nn.Module):
         """Draws the weights and designs the filters."""
         super().__init__()
         self.spec = spec
+        self.channels_last = False
         self.affine = FullyConnected(w_dim, spec.in_channels, bias_init=1.0)
         kernel = (spec.out_channels, spec.in_channels, spec.conv_kernel, spec.conv_kernel)
         self.weight = nn.Parameter(torch.randn(kernel))
@@ -154,7 +156,7 @@ class SynthesisLayer(nn.Module):
         """Maps `(batch, in, size, size)` and w `(batch, w_dim)` to the next canvas."""
         spec = self.spec
         # Styles are few and everything is scaled by them: float32 even under autocast.
-        with torch.autocast(x.device.type, enabled=False):
+        with fast.in_float32(x.device):
             styles = self.affine(w.float())
             input_gain = self.magnitude_ema.rsqrt()
             if spec.is_torgb:
@@ -203,7 +205,7 @@ class SynthesisLayer(nn.Module):
         if spec.is_torgb:
             return x.clamp(-spec.conv_clamp, spec.conv_clamp)
         up, down = (self.up_y, self.up_x), (self.down_y, self.down_x)
-        return fast.filtered_lrelu(x, up, down, spec.conv_clamp)
+        return fast.filtered_lrelu(x, up, down, spec.conv_clamp, self.channels_last)
 
     def _matrices(self) -> dict[str, Tensor]:
         """The resampling matrices of the present filters; none for the layer to colours."""

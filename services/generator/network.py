@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from services.generator.fast import in_float32
 from services.generator.layers import Form, FourierInput, FullyConnected, SynthesisLayer
 from services.generator.specs import NetworkSpec
 from unitscope.errors import InvalidArgumentError
@@ -97,6 +98,7 @@ class Synthesis(nn.Module):
         """Builds the input and one layer for every entry of the spec."""
         super().__init__()
         self.spec = spec
+        self._channels_last = False
         self.input = FourierInput(spec.input, spec.w_dim)
         for layer in spec.layers:
             self.add_module(layer.name, SynthesisLayer(layer, spec.w_dim))
@@ -105,6 +107,12 @@ class Synthesis(nn.Module):
         """The synthesis layers in order."""
         modules = (self.get_submodule(layer.name) for layer in self.spec.layers)
         return [module for module in modules if isinstance(module, SynthesisLayer)]
+
+    def lay_out(self, channels_last: bool) -> None:
+        """Decides whether the channels of a pixel lie side by side in memory, in the fast form."""
+        self._channels_last = channels_last
+        for layer in self.layers():
+            layer.channels_last = channels_last
 
     def forward(self, w: Tensor, form: Form = "fast", observe: Observer | None = None) -> Tensor:
         """Renders pictures.
@@ -163,9 +171,9 @@ class Synthesis(nn.Module):
 
         In float32 even under autocast: bfloat16 cannot hold phases.
         """
-        with torch.autocast(w.device.type, enabled=False):
+        with in_float32(w.device):
             features: Tensor = self.input(w.float())
-        return features
+        return features.contiguous(memory_format=torch.channels_last) if self._channels_last else features
 
 
 class StyleGanXl(nn.Module):

@@ -32,6 +32,7 @@ class Probe:
         cards: Sequence[ModelCard],
         patience: float = 120.0,
         parts: Sequence[ModelCard] = (),
+        gradients: bool = False,
     ) -> None:
         """Prepares the requests.
 
@@ -40,6 +41,7 @@ class Probe:
             cards: The generators that it serves.
             patience: Deadline of one inference in seconds: it may stand behind others in a queue.
             parts: The parts models that it serves.
+            gradients: Whether it serves gradients.
         """
         # gRPC's own back-off reaches two minutes: a server that came back would be noticed too late.
         options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
@@ -48,7 +50,7 @@ class Probe:
         self._requests: list[tuple[str, list[Any]]] = []
         for card in cards:
             spec = NetworkSpec.from_dict(card.architecture["spec"])
-            for name, (inputs, _) in signature(card, spec, parts_of(card, parts)).items():
+            for name, (inputs, _) in signature(card, spec, parts_of(card, parts), gradients).items():
                 self._requests.append((name, [_zeros(item) for item in inputs]))
         self._due = deque(self._requests)
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 ServerKind = Literal["auto", "triton", "v2"]
 
 
@@ -19,6 +20,10 @@ class GeneratorSettings(BaseSettings):
     """``triton``, ``v2`` (our own server of the same protocol), or ``auto``: Triton where it can run."""
     instances: int = Field(default=1, ge=1, le=64)
     """Copies of each synthesis network on Triton, which render different requests at once."""
+    gradients: bool = False
+    """Whether the gradient of each generator is served as well. On Triton it is one more process."""
+    precision: Precision = "auto"
+    """Of synthesis: ``float32``, ``float16``, ``bfloat16``, or ``auto``: float16 on a GPU."""
     http_port: int = Field(default=7413, ge=0, le=65535)
     """Triton's HTTP port; 0 serves no HTTP."""
     metrics_port: int = Field(default=7423, ge=0, le=65535)

@@ -16,12 +16,23 @@ import triton_python_backend_utils as pb_utils
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from services.generator.backend import GeneratorBackend, check_latents, check_w
+from services.generator.backend import (
+    GeneratorBackend,
+    check_cotangent,
+    check_latents,
+    check_reduce,
+    check_w,
+)
+from services.generator.network import to_uint8
 from services.generator.parts.store import load_parts
 from unitscope.errors import FailedPreconditionError, UnitScopeError
 from unitscope.models.cards import CARD_FILE, ModelCard
+from unitscope.models.v2 import REDUCE
 
 Inputs = list[Tensor]
+
+Request = tuple[int, Inputs, int]
+"""Its place among those that came together, its tensors, and what pictures are to be reduced by."""
 
 
 class _Model:
@@ -39,7 +50,8 @@ class _Model:
         device = values["device"]
         if device == "cuda":
             device = f"cuda:{args['model_instance_device_id']}"
-        self.backend = GeneratorBackend.load(card, folder, device, int(values["threads"]))
+        threads, precision = int(values["threads"]), values["precision"]
+        self.backend = GeneratorBackend.load(card, folder, device, threads, precision)
         self.prepare(card, device, values)
 
     def prepare(self, card: ModelCard, device: str, values: dict[str, str]) -> None:
@@ -52,19 +64,20 @@ class _Model:
         the batch are answered.
         """
         answers: list[Any] = [None] * len(requests)
-        good: list[tuple[int, Inputs]] = []
+        good: list[Request] = []
         for i, request in enumerate(requests):
             try:
                 inputs = [_input(request, name) for name in self.inputs]
-                self.check(inputs)
-                good.append((i, inputs))
+                reduce = _reduce(request)
+                self.check(inputs, reduce)
+                good.append((i, inputs, reduce))
             except UnitScopeError as error:
                 answers[i] = _failure(error)
         for group in _alike(good):
-            joined = [torch.cat(column) for column in zip(*(row for _, row in group), strict=True)]
-            sizes = [len(row[0]) for _, row in group]
-            columns = [torch.split(result, sizes) for result in self.compute(joined)]
-            for (i, _), results in zip(group, zip(*columns, strict=True), strict=True):
+            joined = [torch.cat(column) for column in zip(*(row for _, row, _ in group), strict=True)]
+            sizes = [len(row[0]) for _, row, _ in group]
+            columns = [torch.split(result, sizes) for result in self.compute(joined, group[0][2])]
+            for (i, _, _), results in zip(group, zip(*columns, strict=True), strict=True):
                 tensors = [
                     pb_utils.Tensor.from_dlpack(name, result.contiguous())
                     for name, result in zip(self.outputs, results, strict=True)
@@ -73,12 +86,12 @@ class _Model:
                 answers[i] = pb_utils.InferenceResponse(output_tensors=tensors)
         return answers
 
-    def check(self, inputs: Inputs) -> None:
-        """Refuses a bad request."""
+    def check(self, inputs: Inputs, reduce: int) -> None:
+        """Refuses a bad request; `reduce` is what it asks pictures to be reduced by."""
         raise NotImplementedError
 
-    def compute(self, inputs: Inputs) -> tuple[Tensor, ...]:
-        """Computes good requests: one tensor for every output."""
+    def compute(self, inputs: Inputs, reduce: int) -> tuple[Tensor, ...]:
+        """Computes good requests of one `reduce`: one tensor for every output."""
         raise NotImplementedError
 
 
@@ -88,36 +101,59 @@ class MappingModel(_Model):
     inputs = ("z", "class", "truncation")
     outputs = ("w",)
 
-    def check(self, inputs: Inputs) -> None:
+    def check(self, inputs: Inputs, reduce: int) -> None:
         """See `check_latents`."""
         z, classes, truncation = inputs
         check_latents(self.backend.spec, z, classes.flatten(), truncation.flatten())
 
-    def compute(self, inputs: Inputs) -> tuple[Tensor, ...]:
+    def compute(self, inputs: Inputs, reduce: int) -> tuple[Tensor, ...]:
         """See `GeneratorBackend.map`."""
         z, classes, truncation = inputs
         return (self.backend.map_tensors(z, classes.flatten(), truncation.flatten()),)
 
 
 class SynthesisModel(_Model):
-    """w -> image."""
+    """w -> image, in bytes and in floating point; the request may ask for a reduced one."""
 
     inputs = ("w",)
-    outputs: tuple[str, ...] = ("image",)
+    outputs = ("image", "float_image")
 
-    def check(self, inputs: Inputs) -> None:
-        """See `check_w`."""
+    def check(self, inputs: Inputs, reduce: int) -> None:
+        """See `check_w` and `check_reduce`."""
         check_w(self.backend.spec, inputs[0])
+        check_reduce(self.backend.spec, reduce)
 
-    def compute(self, inputs: Inputs) -> tuple[Tensor, ...]:
-        """See `GeneratorBackend.render`."""
-        return (self.backend.render_tensors(inputs[0]),)
+    def compute(self, inputs: Inputs, reduce: int) -> tuple[Tensor, ...]:
+        """See `GeneratorBackend.render_float_tensors`."""
+        pictures = self.backend.render_float_tensors(inputs[0], reduce)
+        # A view: it costs nothing where nobody asks for it.
+        return to_uint8(pictures), pictures.permute(0, 2, 3, 1)
 
 
-class PartsModel(SynthesisModel):
+class GradientModel(_Model):
+    """w and the cotangent of its picture -> the cotangent of w."""
+
+    inputs = ("w", "cotangent")
+    outputs = ("w_cotangent",)
+
+    def check(self, inputs: Inputs, reduce: int) -> None:
+        """See `check_cotangent`."""
+        check_cotangent(self.backend.spec, *inputs)
+
+    def compute(self, inputs: Inputs, reduce: int) -> tuple[Tensor, ...]:
+        """See `GeneratorBackend.vjp`."""
+        return (self.backend.vjp_tensors(*inputs),)
+
+
+class PartsModel(_Model):
     """w -> image and labels."""
 
+    inputs = ("w",)
     outputs = ("image", "labels")
+
+    def check(self, inputs: Inputs, reduce: int) -> None:
+        """See `check_w`."""
+        check_w(self.backend.spec, inputs[0])
 
     def prepare(self, card: ModelCard, device: str, values: dict[str, str]) -> None:
         """Loads the parts model whose digest is part of this model's name."""
@@ -129,7 +165,7 @@ class PartsModel(SynthesisModel):
             )
         self.parts = load_parts(parts, folder, card).to(device)
 
-    def compute(self, inputs: Inputs) -> tuple[Tensor, ...]:
+    def compute(self, inputs: Inputs, reduce: int) -> tuple[Tensor, ...]:
         """See `GeneratorBackend.render_parts`."""
         return self.backend.render_parts_tensors(inputs[0], self.parts)
 
@@ -139,11 +175,17 @@ def _input(request: Any, name: str) -> Tensor:
     return from_dlpack(tensor.to_dlpack())
 
 
-def _alike(good: list[tuple[int, Inputs]]) -> list[list[tuple[int, Inputs]]]:
+def _reduce(request: Any) -> int:
+    """What a request asks pictures to be reduced by; 0, which no model takes, where it is no integer."""
+    value = json.loads(request.parameters() or "{}").get(REDUCE, 1)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _alike(good: list[Request]) -> list[list[Request]]:
     """Groups requests whose tensors differ in the batch only, so that they can be joined."""
-    groups: dict[Any, list[tuple[int, Inputs]]] = {}
+    groups: dict[Any, list[Request]] = {}
     for item in good:
-        groups.setdefault(tuple(tuple(t.shape[1:]) for t in item[1]), []).append(item)
+        groups.setdefault((item[2], *(tuple(t.shape[1:]) for t in item[1])), []).append(item)
     return list(groups.values())
 
 

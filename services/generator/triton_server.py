@@ -164,7 +164,15 @@ class Triton:
         registry = Registry(models.root)
         self.parts = usable(registry, cards)
         self.models = export_repository(
-            registry, cards, repository, device, models.threads, settings.instances, self.parts
+            registry,
+            cards,
+            repository,
+            device,
+            models.threads,
+            settings.instances,
+            self.parts,
+            settings.gradients,
+            settings.precision,
         )
         self._command = _command(binary, backends, repository, self._shared, settings, address)
 

@@ -8,7 +8,7 @@ layers, which hold detail, as they are::
     z = seeded_latents(seed=7, count=4, z_dim=64)
     centroids = load_centroids(Path("imagenet_centroids.npy"), w_dim=512)
     w = backend.map(z, classes, truncation=0.7)                      # towards the means of the classes
-    ws = backend.map_plus(z, classes, 0.7, centroids=centroids, cutoff=8)    # float32 (4, num_ws, w_dim)
+    ws = map_plus(backend, z, classes, 0.7, centroids=centroids, cutoff=8)   # float32 (4, num_ws, w_dim)
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from services.generator.backend import GeneratorBackend
 from unitscope.errors import InvalidArgumentError
 
 MAX_SEED = 2**32 - 1
@@ -57,6 +58,45 @@ def seeded_latents(seed: int, count: int, z_dim: int) -> Floats:
             )
     drawn: Floats = np.random.RandomState(seed).randn(count, z_dim).astype(np.float32)
     return drawn
+
+
+def map_plus(
+    backend: GeneratorBackend,
+    z: Floats,
+    classes: npt.NDArray[np.int64],
+    truncation: Any = 1.0,
+    *,
+    centroids: Floats | None = None,
+    cutoff: int | None = None,
+) -> Floats:
+    """Maps latents to w+, truncated as asked for; a row depends on its own z alone, to the last bit.
+
+    Args:
+        backend: The generator.
+        z: float32 ``(batch, z_dim)``.
+        classes: int64 ``(batch,)``.
+        truncation: One number in [0, 1] for all, or ``(batch,)``.
+        centroids: ``(centroids, w_dim)`` to truncate towards the nearest of; None is the class's mean.
+        cutoff: How many of the w vectors are truncated, the first ones; None is all.
+
+    Returns:
+        float32 ``(batch, num_ws, w_dim)``, which `GeneratorBackend.render` takes.
+
+    Raises:
+        InvalidArgumentError: As `backend.check_latents`, `check_centroids` and `spread` say.
+    """
+    drawn = backend.map(z, classes, 1.0)
+    truncated = backend.map(z, classes, truncation)
+    if centroids is not None:
+        centres = torch.from_numpy(check_centroids(centroids, backend.spec.w_dim))
+        psi = np.broadcast_to(np.asarray(truncation, np.float32), (len(z),))
+        # Row by row: kernels, and with them the last bits, follow the shape that they are given.
+        rows = [torch.from_numpy(row) for row in drawn[:, None]]
+        pulled = [truncate(w, nearest(w, centres), torch.tensor([p])) for w, p in zip(rows, psi, strict=True)]
+        truncated = torch.cat(pulled).numpy()
+    ws = spread(torch.from_numpy(drawn), torch.from_numpy(truncated), backend.spec.num_ws, cutoff)
+    found: Floats = ws.contiguous().numpy()
+    return found
 
 
 def nearest(w: Tensor, centroids: Tensor) -> Tensor:
@@ -130,8 +170,9 @@ def load_centroids(path: Path, w_dim: int) -> Floats:
         InvalidArgumentError: No such file, no such numbers (reason INVALID_CENTROIDS).
     """
     try:
-        # Mapped, so that a header that promises too much is refused before memory is taken.
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        # Mapped, so that a header that promises too much is refused before memory is taken. This reads
+        # arrays of numbers alone: archives and pickles, which `np.load` knows as well, are errors.
+        found = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError) as error:
         raise _bad_centroids(f"{path.name} cannot be read as an .npy file of numbers: {error}") from error
     return check_centroids(found, w_dim)

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from tritonclient.grpc import service_pb2_grpc
 
-from services.generator.backend import BATCH, GeneratorBackend
+from services.generator.backend import GeneratorBackend, network_spec
+from services.generator.execution import plan_execution
 from services.generator.parts.cards import usable
+from services.generator.settings import Precision
 from services.generator.v2_server import SERVICE, V2Servicer, served_models
 from unitscope.models.cards import ModelCard
 from unitscope.models.registry import Registry
@@ -22,12 +24,19 @@ from unitscope.version import package_version
 PORT = 7403
 
 
-def make_server(cards: Sequence[ModelCard], models: ModelSettings, settings: ServerSettings) -> Server:
+def make_server(
+    cards: Sequence[ModelCard],
+    models: ModelSettings,
+    settings: ServerSettings,
+    gradients: bool = False,
+    precision: Precision = "auto",
+) -> Server:
     """The server with its models loaded, not yet started."""
     device = _device()
+    plans = [plan_execution(network_spec(card), device, precision) for card in cards]
     registry = Registry(models.root)
     parts = usable(registry, cards)
-    servicer = V2Servicer(served_models(registry, cards, device, models.threads, parts))
+    servicer = V2Servicer(served_models(registry, cards, device, models.threads, parts, gradients, precision))
     entry = ServiceEntry(
         SERVICE,
         lambda server: service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server),
@@ -42,11 +51,12 @@ def make_server(cards: Sequence[ModelCard], models: ModelSettings, settings: Ser
         limits={
             "max_message_bytes": settings.max_message_bytes,
             "max_batch": MAX_BATCH,
-            "internal_batch": BATCH,
+            "internal_batch": max(plan.batch for plan in plans),
         },
         runtime={
             "torch": torch.__version__,
             "device": device,
+            "precision": plans[0].precision,
             "threads": str(torch.get_num_threads()),
         },
     )

@@ -18,15 +18,24 @@ import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from services.generator.backend import GeneratorBackend, network_spec
+from services.generator.backend import GeneratorBackend, as_tensor, network_spec
+from services.generator.network import to_uint8
 from services.generator.parts.cards import parts_of, usable
 from services.generator.parts.network import PartsNetwork
 from services.generator.parts.store import load_parts
 from services.generator.repository import Tensor, signature
+from services.generator.settings import Precision
 from unitscope.errors import InvalidArgumentError, NotFoundError
 from unitscope.models.cards import ModelCard
 from unitscope.models.registry import Registry
-from unitscope.models.v2 import MAX_BATCH, mapping_model, parts_model, synthesis_model
+from unitscope.models.v2 import (
+    MAX_BATCH,
+    REDUCE,
+    gradient_model,
+    mapping_model,
+    parts_model,
+    synthesis_model,
+)
 from unitscope.version import package_version
 
 NAME = "unitscope-v2"
@@ -39,7 +48,8 @@ _TYPES: Mapping[str, np.dtype[Any]] = {
 }
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-Run = Callable[[Arrays], tuple[npt.NDArray[Any], ...]]
+Run = Callable[[Arrays, int], tuple[npt.NDArray[Any], ...]]
+"""Of the inputs, and the factor that pictures are to be reduced by."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,8 @@ def served_models(
     device: str = "cpu",
     threads: int = 0,
     parts: Sequence[ModelCard] | None = None,
+    gradients: bool = False,
+    precision: Precision = "auto",
 ) -> dict[str, Served]:
     """Loads generators and their parts models, which share their generator's weights.
 
@@ -66,6 +78,8 @@ def served_models(
         device: "cpu" or "cuda".
         threads: Threads of the tensor library, for the whole process; 0 leaves them alone.
         parts: The parts models; by default all that `usable` finds.
+        gradients: Whether to serve the gradient of each; it shares the weights.
+        precision: As `plan_execution` takes it.
 
     Returns:
         The V2 models by name.
@@ -76,27 +90,39 @@ def served_models(
     found: dict[str, Served] = {}
     known = usable(registry, cards) if parts is None else parts
     for card in cards:
-        backend = GeneratorBackend.load(card, registry.verified(card), device, threads)
+        backend = GeneratorBackend.load(card, registry.verified(card), device, threads, precision)
         own = parts_of(card, known)
-        runs = {mapping_model(card): _mapping(backend), synthesis_model(card): _synthesis(backend)}
+        runs = {
+            mapping_model(card): _mapping(backend),
+            synthesis_model(card): _synthesis(backend),
+            gradient_model(card): _gradient(backend),
+        }
         for model in own:
             network = load_parts(model, registry.verified(model), card).to(device)
             runs[parts_model(card, model)] = _parts(backend, network)
-        for name, (inputs, outputs) in signature(card, network_spec(card), own).items():
+        for name, (inputs, outputs) in signature(card, network_spec(card), own, gradients).items():
             found[name] = Served(inputs, outputs, runs[name])
     return found
 
 
 def _mapping(backend: GeneratorBackend) -> Run:
-    return lambda x: (backend.map(x["z"], x["class"][:, 0], x["truncation"][:, 0]),)
+    return lambda x, _: (backend.map(x["z"], x["class"][:, 0], x["truncation"][:, 0]),)
 
 
 def _synthesis(backend: GeneratorBackend) -> Run:
-    return lambda x: (backend.render(x["w"]),)
+    def run(x: Arrays, reduce: int) -> tuple[npt.NDArray[Any], ...]:
+        pictures = backend.render_float_tensors(as_tensor(x["w"]), reduce)
+        return to_uint8(pictures).cpu().numpy(), pictures.permute(0, 2, 3, 1).cpu().numpy()
+
+    return run
+
+
+def _gradient(backend: GeneratorBackend) -> Run:
+    return lambda x, _: (backend.vjp(x["w"], x["cotangent"]),)
 
 
 def _parts(backend: GeneratorBackend, network: PartsNetwork) -> Run:
-    return lambda x: backend.render_parts(x["w"], network)
+    return lambda x, _: backend.render_parts(x["w"], network)
 
 
 class V2Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
@@ -140,10 +166,12 @@ class V2Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         model = self._model(request.model_name)
         arrays = _read(request, model.inputs)
         wanted = _wanted(request, model.outputs)
+        # What is no integer reads as 0, which no model takes.
+        reduce = request.parameters[REDUCE].int64_param if REDUCE in request.parameters else 1
         # The tensor library is not to be entered by several threads with one network.
         try:
             with self._lock:
-                results = model.run(arrays)
+                results = model.run(arrays, reduce)
         except InvalidArgumentError as error:
             raise _bad(error.reason, error.message) from error
         answer = service_pb2.ModelInferResponse(

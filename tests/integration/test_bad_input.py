@@ -72,6 +72,19 @@ class Peer:
                 setattr(target, last, value)
         return self.create(message)
 
+    def quantify(self, **changes: Any) -> Any:
+        """Creates a job of kind quantify from raw protobuf."""
+        spec = {"link": LINK, "parts": "tiny/parts"}
+        message = spec_to_proto(parse_spec("quantify", spec))
+        for name, value in changes.items():
+            if name == "groups":
+                message.quantify.groups.extend(analysis_spec_pb2.UnitGroup(**group) for group in value)
+            elif isinstance(value, list):
+                getattr(message.quantify, name).extend(value)
+            else:
+                setattr(message.quantify, name, value)
+        return self.create(message)
+
     def unknown_field(self) -> Any:
         late = analysis_spec_pb2.LinkSpec.FromString(
             analysis_spec_pb2.LinkSpec(**LINK).SerializeToString() + bytes.fromhex("fa3e0161")
@@ -176,6 +189,12 @@ TABLE = [
     Row("zero seeds", lambda p: p.traverse(seeds_per_class=0), INVALID, "INVALID_SPEC", "greater than or equal to 1"),
     Row("100,000 units", lambda p: p.traverse(units__indices=list(range(100_000))), INVALID, "INVALID_SPEC", "at most 8192"),
     Row("unknown field", lambda p: p.unknown_field(), INVALID, "UNKNOWN_FIELD", "protos of this server"),
+    Row("no parts model of that name", lambda p: p.quantify(parts="no/such"), "NOT_FOUND", "MODEL_NOT_FOUND", "there are: tiny/parts"),
+    Row("parts that are a classifier", lambda p: p.quantify(parts="tiny/classifier"), INVALID, "WRONG_MODEL_KIND", "a parts model is needed"),
+    Row("too few images to confirm", lambda p: p.quantify(seeds=31), INVALID, "INVALID_SPEC", "greater than or equal to 32"),
+    Row("a group's unit out of range", lambda p: p.quantify(groups=[{"name": "g", "units": [1, 99]}]), INVALID, "UNIT_OUT_OF_RANGE", "units 0 to 31"),
+    Row("two groups of one name", lambda p: p.quantify(groups=[{"name": "g", "units": [1]}] * 2), INVALID, "INVALID_SPEC", "two groups have the same name"),
+    Row("images named by a path", lambda p: p.quantify(image_folder="../jobs"), INVALID, "INVALID_SPEC", "should match pattern"),
     Row("unknown class", lambda p: p.traverse(classes=["oak"]), INVALID, "UNKNOWN_CLASS", "ash, birch"),
     Row("job id with ../", lambda p: p.get("../../store/jobs"), INVALID, "INVALID_JOB_ID", "ids look like"),
     Row("job that never was", lambda p: p.get("job-" + "a" * 24), "NOT_FOUND", "JOB_NOT_FOUND", "unitscope list"),

@@ -40,6 +40,11 @@ traversals = st.builds(
     high_quantile=st.floats(0.5, 1),
     keep=st.sampled_from(["all", "sample", "none"]),
 )
+elsewhere = st.builds(
+    TraverseSpec,
+    linker=st.just("0" * 12),
+    render_with=st.sampled_from(["", "tiny/grown", "tiny/grown@sha256:" + "1" * 12]),
+)
 quantifications = st.builds(
     QuantifySpec,
     link=links,
@@ -57,7 +62,7 @@ quantifications = st.builds(
 )
 
 
-@given(st.one_of(links, traversals, quantifications))
+@given(st.one_of(links, traversals, elsewhere, quantifications))
 def test_specs_survive_the_wire(spec):
     wire = spec_to_proto(spec).SerializeToString()
     assert spec_from_proto(analysis_spec_pb2.AnalysisSpec.FromString(wire)) == spec

@@ -24,7 +24,7 @@ from services.generator.v2_program import make_server
 from unitscope.errors import UnavailableError
 from unitscope.models.cards import ModelCard
 from unitscope.models.registry import Registry
-from unitscope.models.v2 import mapping_model, parts_model, synthesis_model
+from unitscope.models.v2 import gradient_model, mapping_model, parts_model, synthesis_model
 from unitscope.settings import ModelSettings, ServerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,11 @@ class RunningGenerator:
         return self.infer_all(model, (output,), **arrays)[0]
 
     def infer_all(
-        self, model: str, outputs: Sequence[str], **arrays: npt.NDArray[Any]
+        self,
+        model: str,
+        outputs: Sequence[str],
+        parameters: dict[str, Any] | None = None,
+        **arrays: npt.NDArray[Any],
     ) -> list[npt.NDArray[Any]]:
         """Several outputs, in the order asked for; all, in the server's order, where none is named."""
         with contextlib.closing(v2.InferenceServerClient(self.address)) as client:
@@ -62,7 +66,7 @@ class RunningGenerator:
                 tensor.set_data_from_numpy(array)
                 tensors.append(tensor)
             wanted = [v2.InferRequestedOutput(name) for name in outputs] or None
-            result = client.infer(model, tensors, outputs=wanted, client_timeout=60)
+            result = client.infer(model, tensors, outputs=wanted, client_timeout=60, parameters=parameters)
             names = [tensor.name for tensor in result.get_response().outputs]
             assert sorted(names) == sorted(outputs or names)
             return [result.as_numpy(name) for name in outputs or names]
@@ -78,6 +82,12 @@ class RunningGenerator:
         rows = w[:, None] if w.ndim == 2 else w
         return self.infer(synthesis_model(self.card), "image", w=np.ascontiguousarray(rows))
 
+    def vjp(self, w: npt.NDArray[Any], cotangent: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Cotangents of w, of its shape; for a server of gradients."""
+        rows = np.ascontiguousarray(w[:, None] if w.ndim == 2 else w)
+        found = self.infer(gradient_model(self.card), "w_cotangent", w=rows, cotangent=cotangent)
+        return found.reshape(w.shape)
+
     def render_parts(self, w: npt.NDArray[Any], parts: ModelCard) -> list[npt.NDArray[Any]]:
         """Pictures and labels of w, by a parts model that is served."""
         rows = np.ascontiguousarray(w[:, None] if w.ndim == 2 else w)
@@ -86,10 +96,10 @@ class RunningGenerator:
 
 @contextlib.contextmanager
 def in_process_generator(root: Path) -> Iterator[RunningGenerator]:
-    """Our V2 server over a registry folder, in this process, on a free port."""
+    """Our V2 server over a registry folder, gradients included, in this process, on a free port."""
     cards = Registry(root).cards("generator")
     settings = ServerSettings(listen="127.0.0.1:0", drain_seconds=0)
-    server = make_server(cards, ModelSettings(root=root), settings)
+    server = make_server(cards, ModelSettings(root=root), settings, gradients=True)
     address = server.start()
     try:
         yield RunningGenerator(address, cards[0])
@@ -119,9 +129,10 @@ def generator_program(root: Path, server: str, **environment: str) -> Iterator[R
         **environment,
     }
     command = [sys.executable, "-m", "services.generator", "--server", server]
+    gradients = environment.get("UNITSCOPE_GENERATOR_GRADIENTS") == "true"
     process = subprocess.Popen(command, env=env)
     try:
-        wait_until_renders(address, cards, process, usable(Registry(root), cards))
+        wait_until_renders(address, cards, process, usable(Registry(root), cards), gradients)
         yield RunningGenerator(address, cards[0], process)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -136,9 +147,10 @@ def wait_until_renders(
     cards: list[ModelCard],
     process: subprocess.Popen[bytes] | None = None,
     parts: Sequence[ModelCard] = (),
+    gradients: bool = False,
 ) -> None:
     """Waits until every model of a server answers a small inference, those of these parts too."""
-    probe = Probe(address, cards, parts=parts)
+    probe = Probe(address, cards, parts=parts, gradients=gradients)
     deadline = time.monotonic() + PATIENCE
     try:
         while not _renders(probe):

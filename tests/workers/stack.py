@@ -12,6 +12,7 @@ from services.classifier.__main__ import make_server
 from services.linker.servicer import LinkerServicer
 from services.linker.storage import LinkerStorage
 from tests.support.generator import in_process_generator
+from tests.support.grown import write_grown
 from tests.support.tiny_pack import write_tiny_pack
 from unitscope.jobs import layout, planning
 from unitscope.jobs.chunks import ChunkResult, encode
@@ -89,6 +90,7 @@ class Job:
 def running_stack(folder: Path) -> Iterator[Stack]:
     """Starts the services, each a real server behind a real channel; stops them at the end."""
     root = write_tiny_pack(folder / "models")
+    write_grown(root)
     store = DirectoryStore(folder / "store")
     settings = ServerSettings(listen="127.0.0.1:0", drain_seconds=0)
     linker = LinkerServicer(LinkerStorage(store))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unitscope.cli.groups import ImportGroup, ModelsGroup
 from unitscope.cli.options import (
     DEFAULT_HOME,
     AddressOption,
@@ -30,13 +31,27 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("capabilities", **example("unitscope capabilities --output json"))(capabilities)
     group = typer.Typer(
+        cls=ModelsGroup,
         help="List the models of the registry, or show one.",
         invoke_without_command=True,
         rich_markup_mode=None,
     )
     group.callback(**example("unitscope models; unitscope models show avatars/clean"))(models)
     group.command("show", **example("unitscope models show avatars/clean"))(show)
+    imports = typer.Typer(
+        cls=ImportGroup,
+        help="Make a model of the registry out of a file from elsewhere.",
+        epilog="example: unitscope models import stylegan-xl imagenet256.pkl --name imagenet256",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    imports.callback()(_nothing)
+    group.add_typer(imports, name="import")
     app.add_typer(group, name="models")
+
+
+def _nothing() -> None:
+    """What each command of a group does by itself is enough."""
 
 
 def capabilities(

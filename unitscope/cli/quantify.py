@@ -17,6 +17,7 @@ from unitscope.cli.specs import (
     LayerOption,
     LinkerOption,
     LinkSeedOption,
+    RenderWithOption,
     RequestOption,
     SamplesOption,
     SeedOption,
@@ -102,6 +103,7 @@ def quantify(
     images: ImagesOption = None,
     keep: KeepOption = None,
     seed: SeedOption = None,
+    render_with: RenderWithOption = None,
     spec: SpecOption = "",
     validate_only: ValidateOption = False,
     watch: WatchOption = False,
@@ -145,6 +147,7 @@ def quantify(
         image_folder=images,
         keep=keep,
         seed=seed,
+        render_with=render_with,
     )
     values = merged_fields(read_spec_file(spec, "quantify"), flags)
     submit_job("quantify", values, validate_only, watch, request_id, output, address, home)

@@ -67,6 +67,10 @@ LinkSeedOption = Annotated[int | None, typer.Option("--link-seed", help="The see
 KeepOption = Annotated[
     str | None, typer.Option("--keep", help="Rendered images to keep: 'all', 'sample' or 'none'.")
 ]
+RenderWithOption = Annotated[
+    str | None,
+    typer.Option("--render-with", help="With --linker: another generator to render with, one that shares W."),
+]
 
 
 def submit_job(

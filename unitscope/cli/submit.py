@@ -25,6 +25,7 @@ from unitscope.cli.specs import (
     LayerOption,
     LinkerOption,
     LinkSeedOption,
+    RenderWithOption,
     RequestOption,
     SamplesOption,
     SeedOption,
@@ -121,6 +122,7 @@ def traverse(
     ] = None,
     keep: KeepOption = None,
     seed: SeedOption = None,
+    render_with: RenderWithOption = None,
     spec: SpecOption = "",
     validate_only: ValidateOption = False,
     watch: WatchOption = False,
@@ -154,6 +156,7 @@ def traverse(
         high_quantile=high,
         keep=keep,
         seed=seed,
+        render_with=render_with,
     )
     values = merged_fields(read_spec_file(spec, "traverse"), flags)
     submit_job("traverse", values, validate_only, watch, request_id, output, address, home)

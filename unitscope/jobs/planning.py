@@ -15,6 +15,7 @@ from unitscope.errors import FailedPreconditionError, InvalidArgumentError, NotF
 from unitscope.jobs.plan import Cost, Plan, ResolvedModel, Stage, make_plan
 from unitscope.jobs.specs import AnySpec, LinkSpec, QuantifySpec, TraverseSpec
 from unitscope.models import ModelCard, Registry
+from unitscope.models.lineage import require_shared_w
 
 PAIRS_PER_CHUNK = 250
 HELDOUT_PER_CHUNK = 50
@@ -173,9 +174,24 @@ def _linked(
             ResolvedModel(name=card.name, digest=card.digest, kind="linker"),
         )
         names, layer = card.classes, card.architecture["layer"]
+    if spec.render_with:
+        shown = _render_with(spec.render_with, registry, models[1], f"{path}.render_with")
+        models = (models[0], shown, *models[2:])
     classifier, generator = registry.resolve(models[0].name), registry.resolve(models[1].name)
     classes = class_indices(spec.classes or names, generator, f"{path}.classes")
     return _Linked(models, stages, classifier, generator, layer, classes)
+
+
+def _render_with(name: str, registry: Registry, fitted: ResolvedModel, field: str) -> ResolvedModel:
+    """The generator of that name, where it shares the W of the one that the linker was fitted with.
+
+    Raises:
+        FailedPreconditionError: It does not (reason W_NOT_SHARED, CLASSES_DIFFER).
+        NotFoundError: There is no such generator.
+    """
+    card = registry.resolve(name, "generator", field)
+    require_shared_w(registry, registry.resolve(fitted.name), card, field)
+    return _resolved(card)
 
 
 def _traverse(spec: TraverseSpec, registry: Registry, linker: LinkerLookup) -> Plan:

@@ -80,11 +80,11 @@ class TraverseSpec(_Spec):
     high_quantile: float = Field(default=1.0, ge=0, le=1, allow_inf_nan=False)
     keep: Literal["all", "sample", "none"] = "sample"
     seed: Seed = 1
+    render_with: str = Field(default="", max_length=200)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> TraverseSpec:
-        if bool(self.linker) == (self.link is not None):
-            raise ValueError("give either 'linker', a digest, or 'link', what to fit first")
+        _check_linker(self)
         if self.low_quantile >= self.high_quantile:
             raise ValueError("low_quantile must be below high_quantile")
         return self
@@ -131,15 +131,24 @@ class QuantifySpec(_Spec):
     image_folder: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$")
     keep: Literal["all", "sample", "none"] = "sample"
     seed: Seed = 1
+    render_with: str = Field(default="", max_length=200)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> QuantifySpec:
-        if bool(self.linker) == (self.link is not None):
-            raise ValueError("give either 'linker', a digest, or 'link', what to fit first")
+        _check_linker(self)
         names = [group.name for group in self.groups]
         if len(set(names)) < len(names):
             raise ValueError("two groups have the same name")
         return self
+
+
+def _check_linker(spec: TraverseSpec | QuantifySpec) -> None:
+    if bool(spec.linker) == (spec.link is not None):
+        raise ValueError("give either 'linker', a digest, or 'link', what to fit first")
+    if spec.render_with and not spec.linker:
+        raise ValueError(
+            "render_with goes with 'linker', a published one; fit it first, by a job of kind link"
+        )
 
 
 KINDS: dict[str, type[LinkSpec] | type[TraverseSpec] | type[QuantifySpec]] = {

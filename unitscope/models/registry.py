@@ -84,7 +84,7 @@ class Registry:
         card = ModelCard.parse(path.read_bytes(), self._origin(path))
         if kind is not None and card.kind != kind:
             raise InvalidArgumentError(
-                f"{wanted.name} is a {card.kind}; a {kind} is needed here",
+                f"{wanted.name} is a {_noun(card.kind)}; a {_noun(kind)} is needed here",
                 reason="WRONG_MODEL_KIND",
                 field=field,
                 model=wanted.name,
@@ -119,3 +119,7 @@ class Registry:
 
     def _origin(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
+
+
+def _noun(kind: ModelKind) -> str:
+    return "parts model" if kind == "parts" else kind

@@ -107,7 +107,7 @@ class UnitSelection(_message.Message):
     def __init__(self, indices: _Optional[_Iterable[int]] = ..., top: _Optional[int] = ..., by: _Optional[_Union[RankUnitsBy, str]] = ..., for_class: _Optional[str] = ...) -> None: ...
 
 class TraverseSpec(_message.Message):
-    __slots__ = ("linker", "link", "units", "classes", "seeds_per_class", "steps", "low_quantile", "high_quantile", "keep", "seed")
+    __slots__ = ("linker", "link", "units", "classes", "seeds_per_class", "steps", "low_quantile", "high_quantile", "keep", "seed", "render_with")
     LINKER_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
@@ -118,6 +118,7 @@ class TraverseSpec(_message.Message):
     HIGH_QUANTILE_FIELD_NUMBER: _ClassVar[int]
     KEEP_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    RENDER_WITH_FIELD_NUMBER: _ClassVar[int]
     linker: str
     link: LinkSpec
     units: UnitSelection
@@ -128,7 +129,8 @@ class TraverseSpec(_message.Message):
     high_quantile: float
     keep: Keep
     seed: int
-    def __init__(self, linker: _Optional[str] = ..., link: _Optional[_Union[LinkSpec, _Mapping]] = ..., units: _Optional[_Union[UnitSelection, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., seeds_per_class: _Optional[int] = ..., steps: _Optional[int] = ..., low_quantile: _Optional[float] = ..., high_quantile: _Optional[float] = ..., keep: _Optional[_Union[Keep, str]] = ..., seed: _Optional[int] = ...) -> None: ...
+    render_with: str
+    def __init__(self, linker: _Optional[str] = ..., link: _Optional[_Union[LinkSpec, _Mapping]] = ..., units: _Optional[_Union[UnitSelection, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., seeds_per_class: _Optional[int] = ..., steps: _Optional[int] = ..., low_quantile: _Optional[float] = ..., high_quantile: _Optional[float] = ..., keep: _Optional[_Union[Keep, str]] = ..., seed: _Optional[int] = ..., render_with: _Optional[str] = ...) -> None: ...
 
 class UnitGroup(_message.Message):
     __slots__ = ("name", "units")
@@ -151,7 +153,7 @@ class Perturbation(_message.Message):
     def __init__(self, by: _Optional[_Union[PerturbBy, str]] = ..., low_quantile: _Optional[float] = ..., high_quantile: _Optional[float] = ..., deviations: _Optional[float] = ...) -> None: ...
 
 class QuantifySpec(_message.Message):
-    __slots__ = ("linker", "link", "parts", "units", "groups", "perturbation", "start", "classes", "steps", "screening_seeds", "seeds", "shortlist", "min_trust", "image_folder", "keep", "seed")
+    __slots__ = ("linker", "link", "parts", "units", "groups", "perturbation", "start", "classes", "steps", "screening_seeds", "seeds", "shortlist", "min_trust", "image_folder", "keep", "seed", "render_with")
     LINKER_FIELD_NUMBER: _ClassVar[int]
     LINK_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
@@ -168,6 +170,7 @@ class QuantifySpec(_message.Message):
     IMAGE_FOLDER_FIELD_NUMBER: _ClassVar[int]
     KEEP_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    RENDER_WITH_FIELD_NUMBER: _ClassVar[int]
     linker: str
     link: LinkSpec
     parts: str
@@ -184,4 +187,5 @@ class QuantifySpec(_message.Message):
     image_folder: str
     keep: Keep
     seed: int
-    def __init__(self, linker: _Optional[str] = ..., link: _Optional[_Union[LinkSpec, _Mapping]] = ..., parts: _Optional[str] = ..., units: _Optional[_Iterable[int]] = ..., groups: _Optional[_Iterable[_Union[UnitGroup, _Mapping]]] = ..., perturbation: _Optional[_Union[Perturbation, _Mapping]] = ..., start: _Optional[_Union[Start, str]] = ..., classes: _Optional[_Iterable[str]] = ..., steps: _Optional[int] = ..., screening_seeds: _Optional[int] = ..., seeds: _Optional[int] = ..., shortlist: _Optional[int] = ..., min_trust: _Optional[float] = ..., image_folder: _Optional[str] = ..., keep: _Optional[_Union[Keep, str]] = ..., seed: _Optional[int] = ...) -> None: ...
+    render_with: str
+    def __init__(self, linker: _Optional[str] = ..., link: _Optional[_Union[LinkSpec, _Mapping]] = ..., parts: _Optional[str] = ..., units: _Optional[_Iterable[int]] = ..., groups: _Optional[_Iterable[_Union[UnitGroup, _Mapping]]] = ..., perturbation: _Optional[_Union[Perturbation, _Mapping]] = ..., start: _Optional[_Union[Start, str]] = ..., classes: _Optional[_Iterable[str]] = ..., steps: _Optional[int] = ..., screening_seeds: _Optional[int] = ..., seeds: _Optional[int] = ..., shortlist: _Optional[int] = ..., min_trust: _Optional[float] = ..., image_folder: _Optional[str] = ..., keep: _Optional[_Union[Keep, str]] = ..., seed: _Optional[int] = ..., render_with: _Optional[str] = ...) -> None: ...

@@ -4,6 +4,7 @@ Pure NumPy functions. A column is one measure of one part, or one logit; effects
 columns) float64, NaN where not measured.
 """
 
+from workers.statistics.association import explained
 from workers.statistics.atlas import map_2d
 from workers.statistics.bootstrap import interval
 from workers.statistics.discovery import benjamini_hochberg
@@ -19,6 +20,7 @@ __all__ = [
     "certain",
     "clusters",
     "differences",
+    "explained",
     "interval",
     "map_2d",
     "nearest",

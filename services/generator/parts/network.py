@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from services.generator.fast import in_float32
 from services.generator.parts.features import FeatureLayer, Features, Scale, feature_layers
 from services.generator.specs import NetworkSpec
 from unitscope.errors import InvalidArgumentError
@@ -121,7 +122,7 @@ class PartsNetwork(nn.Module):
         faster.
         """
         # Labels are decided in float32, whatever the pictures are rendered in.
-        with torch.autocast(hidden.device.type, enabled=False):
+        with in_float32(hidden.device):
             rows = [self.read(row[None]).argmax(dim=1).to(torch.uint8) for row in hidden]
         return torch.cat(rows)
 
@@ -179,7 +180,7 @@ class Collector:
         weight = self._network.project[name]
         if self._gains is not None:
             weight = weight * self._gains[name]
-        with torch.autocast(x.device.type, enabled=False):
+        with in_float32(x.device):
             return F.conv2d(x, weight[:, :, None, None])
 
     def _sum(self, layer: FeatureLayer, x: Tensor) -> None:

@@ -49,7 +49,7 @@ def triton(pack: Path) -> Iterator[RunningGenerator]:
         find_triton()
     except UnavailableError as error:
         pytest.skip(error.message)
-    with generator_program(pack, "triton") as running:
+    with generator_program(pack, "triton", UNITSCOPE_GENERATOR_GRADIENTS="true") as running:
         yield running
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from services.generator.backend import BATCH, GeneratorBackend
+from services.generator.network import reduced
 from tests.support.tiny_pack import CLASSES, tiny_spec
 from unitscope.errors import FailedPreconditionError, InvalidArgumentError
 from unitscope.models.cards import WEIGHTS_FILE, ModelCard
@@ -55,6 +57,31 @@ def test_one_w_equals_the_same_w_for_every_layer(backend: GeneratorBackend) -> N
     once = backend.render(W[:3])
     np.testing.assert_array_equal(backend.render(W[:3, None]), once)
     np.testing.assert_array_equal(backend.render(np.repeat(W[:3, None], SPEC.num_ws, 1)), once)
+
+
+@pytest.mark.parametrize("reduce", [2, 4, 16])
+def test_smaller_pictures_are_means_of_squares(backend: GeneratorBackend, reduce: int) -> None:
+    side = SPEC.resolution // reduce
+    small = backend.render(W, reduce)
+    assert small.shape == (len(W), side, side, 3)
+    squares = backend.render(W).astype(float).reshape(len(W), side, reduce, side, reduce, 3)
+    assert np.abs(squares.mean(axis=(2, 4)) - small).max() <= 1
+    np.testing.assert_array_equal(backend.render(W[5:6], reduce), small[5:6])
+
+
+def test_smaller_pictures_are_means_of_what_is_seen() -> None:
+    """Of clipped pixels: one far beyond white does not outshine its neighbours."""
+    picture = torch.full((1, 3, 2, 2), -1.0)
+    picture[0, :, 0, 0] = 9.0
+    assert reduced(picture, 2).flatten().tolist() == [-0.5] * 3
+    assert reduced(picture, 1) is picture
+
+
+@pytest.mark.parametrize("reduce", [0, -1, 3, 5, 32])
+def test_sizes_that_do_not_divide_the_picture_are_refused(backend: GeneratorBackend, reduce: int) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"reduce is {reduce}; it must be a divisor") as caught:
+        backend.render(W[:1], reduce)
+    assert caught.value.reason == "REDUCE_OUT_OF_RANGE"
 
 
 def test_layers_of_w_plus_are_heard(backend: GeneratorBackend) -> None:

@@ -10,6 +10,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import tritonclient.grpc as v2
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+from tritonclient.utils import shared_memory
 from typer.testing import CliRunner
 
 from services.generator.__main__ import choose
@@ -22,6 +26,7 @@ from tests.support.generator import RunningGenerator, generator_program, wait_un
 from unitscope.errors import FailedPreconditionError, UnavailableError
 from unitscope.models.cards import ModelCard
 from unitscope.models.registry import Registry
+from unitscope.models.v2 import MAX_BATCH, gradient_model, synthesis_model
 
 W = np.random.default_rng(6).standard_normal((3, 24)).astype(np.float32)
 
@@ -30,6 +35,14 @@ def _processes(running: RunningGenerator, name: str) -> list[psutil.Process]:
     assert running.process is not None
     family = psutil.Process(running.process.pid).children(recursive=True)
     return [process for process in family if name in process.name()]
+
+
+def _alive(process: psutil.Process) -> bool:
+    """Whether it runs: what ended and waits for the system to note it, as orphans may, does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.integration
@@ -54,6 +67,32 @@ def test_a_killed_process_is_replaced(
 
 
 @pytest.mark.integration
+def test_w_and_pictures_pass_through_shared_memory(
+    triton: RunningGenerator, backend: GeneratorBackend
+) -> None:
+    """A client on the same machine spares the wire both ways."""
+    expected = backend.render(W)
+    w = np.ascontiguousarray(W[:, None])
+    name = f"unitscope-test-{os.getpid()}"
+    region = shared_memory.create_shared_memory_region(name, f"/{name}", w.nbytes + expected.nbytes)
+    client = v2.InferenceServerClient(triton.address)
+    try:
+        client.register_system_shared_memory(name, f"/{name}", w.nbytes + expected.nbytes)
+        shared_memory.set_shared_memory_region(region, [w])
+        given, wanted = v2.InferInput("w", list(w.shape), "FP32"), v2.InferRequestedOutput("image")
+        given.set_shared_memory(name, w.nbytes)
+        wanted.set_shared_memory(name, expected.nbytes, offset=w.nbytes)
+        answer = client.infer(synthesis_model(triton.card), [given], outputs=[wanted], client_timeout=60)
+        assert not any(answer.get_response().raw_output_contents), "no picture came over the wire"
+        pictures = shared_memory.get_contents_as_numpy(region, np.uint8, expected.shape, offset=w.nbytes)
+        np.testing.assert_array_equal(pictures, expected)
+        client.unregister_system_shared_memory(name)
+    finally:
+        client.close()
+        shared_memory.destroy_shared_memory_region(region)
+
+
+@pytest.mark.integration
 def test_sigterm_leaves_nothing_behind(pack: Path, triton: RunningGenerator) -> None:
     """A second Triton beside the first: its own processes, shared memory and scratch folder."""
     with generator_program(pack, "triton") as running:
@@ -63,7 +102,7 @@ def test_sigterm_leaves_nothing_behind(pack: Path, triton: RunningGenerator) -> 
         assert len(family) == 4, "the server, and a process for each of three models"
         assert [name for name in os.listdir("/dev/shm") if name.startswith(mark)]
     assert running.process.returncode == 0
-    assert not [process for process in family if process.is_running()]
+    assert not [process for process in family if _alive(process)]
     assert not [name for name in os.listdir("/dev/shm") if name.startswith(mark)]
     assert _processes(triton, "tritonserver"), "the first one goes on"
 
@@ -111,10 +150,55 @@ def test_the_repository_describes_all_models(
     config = (tmp_path / names[1] / "config.pbtxt").read_text()
     assert 'input [ { name: "w" data_type: TYPE_FP32 dims: [ -1, 24 ] } ]' in config
     assert 'output [ { name: "image" data_type: TYPE_UINT8 dims: [ 16, 16, 3 ] } ]' in config
+    assert 'output [ { name: "float_image" data_type: TYPE_FP32 dims: [ 16, 16, 3 ] } ]' in config
     assert "max_queue_delay_microseconds: 0" in config
     assert "KIND_CPU" in config
+    assert "version_policy { latest { num_versions: 1 } }" in config
+    assert 'inputs { key: "w" value: { data_type: TYPE_FP32 dims: [ 1, 24 ] zero_data: true } }' in config
     with pytest.raises(FailedPreconditionError, match="rename one"):
         export_repository(Registry(pack), [card, card], tmp_path / "again")
+
+
+def test_a_repository_for_gpus_serves_gradients_where_asked_to(
+    pack: Path, card: ModelCard, tmp_path: Path
+) -> None:
+    """Read back by the schema of Triton's own configuration."""
+    names = export_repository(
+        Registry(pack),
+        [card],
+        tmp_path,
+        device="cuda",
+        instances=3,
+        parts=[],
+        gradients=True,
+        precision="bfloat16",
+    )
+    stem = f"tiny-generator-{card.short_digest}"
+    assert names == [f"{stem}-{kind}" for kind in ("mapping", "synthesis", "gradient")]
+    configs = {}
+    for name in names:
+        text = (tmp_path / name / "config.pbtxt").read_text()
+        configs[name] = text_format.Parse(text, model_config_pb2.ModelConfig())
+    for name, config in configs.items():
+        assert config.name == name
+        assert config.max_batch_size == MAX_BATCH
+        (group,) = config.instance_group
+        assert group.kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
+        assert group.count == (3 if name.endswith("synthesis") else 1)
+        assert config.parameters["device"].string_value == "cuda"
+        assert config.parameters["precision"].string_value == "bfloat16"
+        assert config.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value == "no"
+        assert config.version_policy.latest.num_versions == 1
+        (warm_up,) = config.model_warmup
+        assert warm_up.batch_size == 1
+        assert {key: list(value.dims) for key, value in warm_up.inputs.items()} == {
+            tensor.name: [max(1, n) for n in tensor.dims] for tensor in config.input
+        }
+        assert all(value.zero_data for value in warm_up.inputs.values())
+    gradient = configs[names[2]]
+    assert [(t.name, list(t.dims)) for t in gradient.input] == [("w", [-1, 24]), ("cotangent", [16, 16, 3])]
+    assert [(t.name, list(t.dims)) for t in gradient.output] == [("w_cotangent", [-1, 24])]
+    assert "GradientModel" in (tmp_path / names[2] / "1" / "model.py").read_text()
 
 
 def test_the_command_exports_once(pack: Path, card: ModelCard, tmp_path: Path) -> None:
@@ -126,3 +210,18 @@ def test_the_command_exports_once(pack: Path, card: ModelCard, tmp_path: Path) -
     again = CliRunner().invoke(app, arguments)
     assert again.exit_code == 2
     assert "name a new folder" in again.output
+
+
+def test_the_command_passes_on_what_it_is_told(pack: Path, card: ModelCard, tmp_path: Path) -> None:
+    target = tmp_path / "repository"
+    arguments = ["export-triton", str(target), "--model", card.name, "--root", str(pack)]
+    wished = ["--gradients", "--device", "cuda", "--precision", "float32", "--instances", "2"]
+    done = CliRunner().invoke(app, [*arguments, *wished])
+    assert done.exit_code == 0, done.output
+    assert gradient_model(card) in done.output.split()
+    text = (target / synthesis_model(card) / "config.pbtxt").read_text()
+    assert "count: 2 kind: KIND_GPU" in text
+    assert 'key: "precision" value: { string_value: "float32" }' in text
+    refused = CliRunner().invoke(app, [*arguments, "--precision", "int8"])
+    assert refused.exit_code == 2
+    assert "float16" in refused.output

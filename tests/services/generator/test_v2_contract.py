@@ -16,7 +16,13 @@ from services.generator.parts.network import PartsNetwork
 from services.generator.v2_server import NAME
 from tests.support.generator import RunningGenerator
 from unitscope.models.cards import ModelCard
-from unitscope.models.v2 import MAX_BATCH, mapping_model, parts_model, synthesis_model
+from unitscope.models.v2 import (
+    MAX_BATCH,
+    gradient_model,
+    mapping_model,
+    parts_model,
+    synthesis_model,
+)
 
 RNG = np.random.default_rng(5)
 Z = RNG.standard_normal((20, 16)).astype(np.float32)
@@ -89,6 +95,87 @@ def test_one_output_or_all_can_be_asked_for(
     assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
 
 
+def test_gradients_equal_those_of_the_backend_bit_for_bit(
+    running: RunningGenerator, backend: GeneratorBackend
+) -> None:
+    each = RNG.standard_normal((5, backend.spec.num_ws, 24)).astype(np.float32)
+    for w in (W, W[:1], each):
+        cotangent = RNG.standard_normal((len(w), 16, 16, 3)).astype(np.float32)
+        gradient = running.vjp(w, cotangent)
+        np.testing.assert_array_equal(gradient, backend.vjp(w, cotangent))
+        assert gradient.any()
+
+
+def test_gradients_of_concurrent_clients_are_those_of_lone_ones(
+    running: RunningGenerator, backend: GeneratorBackend
+) -> None:
+    """Among others who ask badly, or send w+ with one w."""
+    cotangent = np.random.default_rng(12).standard_normal((len(W), 16, 16, 3)).astype(np.float32)
+    expected = backend.vjp(W, cotangent)
+    each = backend.vjp(np.repeat(W[:, None], backend.spec.num_ws, 1), cotangent)
+    rng = np.random.default_rng(13)
+    requests = [np.sort(rng.choice(len(W), size=rng.integers(1, 6))) for _ in range(24)]
+
+    def ask(index: int) -> bool:
+        rows = requests[index]
+        if index % 6 == 1:
+            with pytest.raises(InferenceServerException, match="NON_FINITE_COTANGENT"):
+                running.vjp(W[rows], cotangent[rows] * np.nan)
+            return True
+        if index % 3 == 0:
+            w = np.repeat(W[rows, None], backend.spec.num_ws, 1)
+            return bool((running.vjp(w, cotangent[rows]) == each[rows]).all())
+        return bool((running.vjp(W[rows], cotangent[rows]) == expected[rows]).all())
+
+    with ThreadPoolExecutor(12) as pool:
+        assert all(pool.map(ask, range(len(requests))))
+
+
+def test_pictures_come_in_floating_point_too(running: RunningGenerator, backend: GeneratorBackend) -> None:
+    model, rows = synthesis_model(running.card), np.ascontiguousarray(W[:3, None])
+    image, exact = running.infer_all(model, ("image", "float_image"), w=rows)
+    assert exact.dtype == np.float32
+    np.testing.assert_array_equal(np.clip(np.round((exact + 1) * 127.5), 0, 255), image)
+    np.testing.assert_array_equal(image, backend.render(W[:3]))
+
+
+def test_smaller_pictures_are_means_of_squares(running: RunningGenerator, backend: GeneratorBackend) -> None:
+    model, rows = synthesis_model(running.card), np.ascontiguousarray(W[:9, None])
+    exact = np.clip(running.infer(model, "float_image", w=rows), -1, 1)
+    for reduce in (1, 2, 4, 16):
+        asked = {"reduce": reduce}
+        image, small = running.infer_all(model, ("image", "float_image"), asked, w=rows)
+        side = 16 // reduce
+        assert image.shape == (9, side, side, 3)
+        np.testing.assert_array_equal(image, backend.render(W[:9], reduce))
+        squares = exact.reshape(9, side, reduce, side, reduce, 3).mean(axis=(2, 4))
+        np.testing.assert_allclose(np.clip(small, -1, 1), squares, atol=1e-6)
+
+
+def test_pictures_of_several_sizes_are_asked_for_at_once(
+    running: RunningGenerator, backend: GeneratorBackend
+) -> None:
+    """A server that joins requests keeps their sizes apart."""
+    model = synthesis_model(running.card)
+    expected = {reduce: backend.render(W, reduce) for reduce in (1, 2, 4)}
+
+    def ask(index: int) -> bool:
+        reduce, row = (1, 2, 4)[index % 3], index % len(W)
+        (image,) = running.infer_all(model, ("image",), {"reduce": reduce}, w=W[row : row + 1, None])
+        return bool((image == expected[reduce][row : row + 1]).all())
+
+    with ThreadPoolExecutor(12) as pool:
+        assert all(pool.map(ask, range(36)))
+
+
+@pytest.mark.parametrize("reduce", [0, 3, -2, 32, "2", True])
+def test_sizes_that_do_not_divide_the_picture_are_refused(running: RunningGenerator, reduce: Any) -> None:
+    model = synthesis_model(running.card)
+    with pytest.raises(InferenceServerException, match="REDUCE_OUT_OF_RANGE") as caught:
+        running.infer_all(model, ("image",), {"reduce": reduce}, w=W[:1, None])
+    assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
 def test_concurrent_clients_get_what_lone_ones_get(
     running: RunningGenerator, backend: GeneratorBackend
 ) -> None:
@@ -110,6 +197,9 @@ def test_the_server_says_what_it_is(running: RunningGenerator) -> None:
     metadata = client.get_model_metadata(mapping_model(running.card))
     shapes = {tensor.name: list(tensor.shape) for tensor in metadata.inputs}
     assert shapes == {"z": [-1, 16], "class": [-1, 1], "truncation": [-1, 1]}
+    metadata = client.get_model_metadata(gradient_model(running.card))
+    shapes = {tensor.name: list(tensor.shape) for tensor in (*metadata.inputs, *metadata.outputs)}
+    assert shapes == {"w": [-1, -1, 24], "cotangent": [-1, 16, 16, 3], "w_cotangent": [-1, -1, 24]}
     client.close()
 
 
@@ -139,6 +229,19 @@ BAD: dict[str, tuple[Infer, str]] = {
     ),
     "truncation NaN": (lambda s: s.map(Z[:1], LABELS[:1], np.nan), "TRUNCATION_OUT_OF_RANGE"),
     "rows that do not match": (lambda s: s.map(Z[:2], LABELS[:1], 1), ""),
+    "cotangent of another size": (
+        lambda s: s.vjp(W[:1], np.zeros((1, 8, 8, 3), np.float32)),
+        "",
+    ),
+    "cotangents that do not match": (lambda s: s.vjp(W[:2], np.zeros((1, 16, 16, 3), np.float32)), ""),
+    "cotangent with NaN": (
+        lambda s: s.vjp(W[:1], np.full((1, 16, 16, 3), np.nan, np.float32)),
+        "NON_FINITE_COTANGENT: cotangent holds NaN or infinity, first in row 0",
+    ),
+    "gradient at w with NaN": (
+        lambda s: s.vjp(W[:1] * np.nan, np.zeros((1, 16, 16, 3), np.float32)),
+        "NON_FINITE_W",
+    ),
     "an input missing": (lambda s: s.infer(mapping_model(s.card), "w", z=Z[:1]), "class"),
 }
 

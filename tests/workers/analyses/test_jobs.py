@@ -9,6 +9,7 @@ import polars
 import pytest
 from PIL import Image
 
+from tests.support.grown import GROWN
 from tests.workers.stack import LINK, TRAVERSE
 from unitscope.errors import FailedPreconditionError
 from unitscope.jobs.chunks import encode
@@ -17,7 +18,7 @@ from unitscope.tables import QUALITY, STEPS, UNITS, from_parquet
 from workers.analyses import analysis_of
 from workers.analyses.linked import Linked
 from workers.analyses.select import Selection
-from workers.streams import HELDOUT, SAMPLE, Stream
+from workers.streams import BASE, HELDOUT, SAMPLE, Stream
 
 pytestmark = pytest.mark.timeout(600)
 CLASSES = 4
@@ -223,6 +224,39 @@ def test_a_published_linker_serves_another_job(stack, traversed):
     ours = frame(job, "steps").filter((polars.col("unit") == indices[1]) & (polars.col("step") == 1))
     assert ours["seed"][0] == theirs["seed"][0]
     assert ours["logits"][0].to_list() == pytest.approx(theirs["logits"][0].to_list(), abs=1e-4)
+
+
+def test_a_linker_renders_with_a_generator_that_shares_w(stack, traversed):
+    """Moved by the same linker to the same w, rendered at another resolution."""
+    linked = Linked.of(traversed.context).card
+    units = tuple(Selection.of(traversed.context).units.tolist()[:1])
+    spec = TraverseSpec(
+        linker=linked.digest,
+        units=UnitSelection(indices=units),
+        classes=("cedar",),
+        seeds_per_class=1,
+        steps=2,
+        keep="all",
+        seed=1,
+        render_with=GROWN,
+    )
+    job = stack.run("job-" + "7" * 24, spec)
+    context = job.context
+    assert context.card("generator").name == GROWN
+    archives = [file.data for name, file in job.files.items() if name.startswith("images/class-0002")]
+    assert archives
+    for data in archives:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            assert {Image.open(archive.open(name)).size for name in archive.namelist()} == {(32, 32)}
+    # The base image's w comes from the same stream of z through the same mapping network.
+    _, base = next(iter(context.result("base")))
+    stream = Stream(spec.seed, BASE, 2, context.card("generator").architecture["spec"]["z_dim"])
+    z = np.concatenate([stream.draw(int(attempt), 1) for attempt in base.tensors["seeds"]])
+    w = traversed.context.generator.map(z, np.full(len(z), 2, np.int64), LINK.truncation)
+    assert (w == base.tensors["latents"]).all()
+    page = job.files["report/index.html"].data.decode()
+    assert "tiny/generator" in page
+    assert "The linker was fitted with this one" in page
 
 
 def test_too_few_accepted_images_are_an_error_that_says_what_to_do(stack):

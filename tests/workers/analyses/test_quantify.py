@@ -297,3 +297,15 @@ def test_targets_are_taken_in_turn_from_every_ranking():
 
 def _with(solution, **changes):
     return type(solution)(**{**vars(solution), **changes})
+
+
+def test_layers_together_are_linked_and_moved_as_one(stack):
+    link = QUANTIFY.link.model_copy(update={"layer": "maps+penultimate", "samples_per_class": 30})
+    spec = QuantifySpec(link=link, screening_seeds=6, shortlist=5, keep="none")
+    job = stack.run("job-" + "e" * 24, spec)
+    card = job.context.card("classifier")
+    maps = card.layer("maps").units
+    units = frame(job, "units")
+    assert set(units["layer"]) == {"maps", "penultimate"}
+    assert (units["unit"] < maps).to_list() == [layer == "maps" for layer in units["layer"]]
+    assert Base.of(job.context).features.shape[1] == card.layer("maps+penultimate").units == maps + UNITS

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
+from services.generator.v2_program import make_server
 from tests.support.generator import free_port
 from unitscope.errors import (
     DeadlineError,
@@ -14,6 +15,7 @@ from unitscope.errors import (
     UnavailableError,
 )
 from unitscope.models.v2 import MAX_BATCH
+from unitscope.settings import ModelSettings, ServerSettings
 from workers.clients import ClassifierClient, GeneratorClient, LinkerClient, render_and_read
 from workers.clients.batches import spans
 from workers.clients.generator import from_v2_error
@@ -47,6 +49,59 @@ def test_one_w_for_each_layer_renders_like_one_for_all(context):
     layers = context.card("generator").architecture["spec"]["layers"]
     each = np.repeat(w[:, None], len(layers) + 1, axis=1)
     assert (context.generator.render(each) == context.generator.render(w)).all()
+
+
+def test_smaller_pictures_are_means_of_squares(context):
+    w = latents(context, MAX_BATCH + 3)
+    small = context.generator.render(w, reduce=4)
+    squares = context.generator.render(w).reshape(len(w), 4, 4, 4, 4, 3).mean(axis=(2, 4))
+    assert small.shape == (len(w), 4, 4, 3)
+    assert np.abs(small - squares).max() <= 1
+    with pytest.raises(InvalidArgumentError, match="reduce is 3") as caught:
+        context.generator.render(w[:1], reduce=3)
+    assert caught.value.reason == "REDUCE_OUT_OF_RANGE"
+
+
+def test_long_gradients_are_cut_and_joined(context):
+    w = latents(context, MAX_BATCH + 3)
+    cotangent = np.random.default_rng(1).standard_normal((len(w), 16, 16, 3), np.float32)
+    gradient = context.generator.vjp(w, cotangent)
+    assert gradient.shape == w.shape
+    assert (context.generator.vjp(w[-2:], cotangent[-2:]) == gradient[-2:]).all()
+    each = np.repeat(w[:2, None], len(context.card("generator").architecture["spec"]["layers"]) + 1, axis=1)
+    several = context.generator.vjp(each, cotangent[:2])
+    assert several.shape == each.shape
+    assert np.abs(several.sum(axis=1) - gradient[:2]).max() < 1e-4 * np.abs(gradient).max()
+    with pytest.raises(InvalidArgumentError) as caught:
+        context.generator.vjp(w[:1], cotangent[:1] * np.nan)
+    assert caught.value.reason == "NON_FINITE_COTANGENT"
+
+
+def test_a_gradient_leads_to_the_picture_of_another_w(context):
+    """What it is for: descend the squared distance of pixels, by rounded pixels and cotangents alone."""
+    w = latents(context, 2)
+    target, start = context.generator.render(w[:1]).astype(np.float32), w[1:].copy()
+    distances = []
+    for _ in range(40):
+        difference = context.generator.render(start) - target
+        distances.append(np.square(difference).mean())
+        gradient = context.generator.vjp(start, 2 * 127.5 * difference)
+        start -= 0.2 * gradient / np.linalg.norm(gradient)
+    assert min(distances) < 0.6 * distances[0]
+
+
+def test_a_generator_without_gradients_says_how_to_serve_them(stack):
+    settings = ServerSettings(listen="127.0.0.1:0", drain_seconds=0)
+    card = stack.registry.resolve("tiny/generator")
+    server = make_server([card], ModelSettings(root=stack.registry.root), settings)
+    client = GeneratorClient(server.start(), card)
+    try:
+        with pytest.raises(NotFoundError, match="UNITSCOPE_GENERATOR_GRADIENTS=true") as caught:
+            client.vjp(np.zeros((1, 24), np.float32), np.zeros((1, 16, 16, 3), np.float32))
+        assert caught.value.reason == "GRADIENT_NOT_SERVED"
+    finally:
+        client.close()
+        server.stop()
 
 
 def test_the_pipeline_keeps_the_order(context):

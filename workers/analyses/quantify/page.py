@@ -16,7 +16,7 @@ from workers.analyses.quantify.activation import confirmed_units, most_activatin
 from workers.analyses.quantify.columns import LOGIT
 from workers.analyses.quantify.moving import image_name, kept_images
 from workers.analyses.quantify.targets import Targets
-from workers.analyses.quantify.verdict import ASSOCIATED, NAMING_THRESHOLD, Verdict, associations
+from workers.analyses.quantify.verdict import NAMING_THRESHOLD, Verdict, associations
 from workers.measures import MEASURES
 from workers.outputs import unpack_images
 from workers.report import ReportData
@@ -85,7 +85,7 @@ def _data(context: Job, spec: QuantifySpec, found: Verdict, units: Sequence[Row]
         example=_example(context),
         association=Association(
             together.correlation,
-            [[ASSOCIATED[index] for index in row] for row in together.measure.tolist()],
+            [[MEASURES[index].name for index in row] for row in together.measure.tolist()],
             together.targets,
             together.q,
         ),

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from unitscope.jobs.specs import QuantifySpec
 from workers.analyses.job import Job
@@ -25,6 +24,7 @@ from workers.statistics import (
     Summary,
     benjamini_hochberg,
     clusters,
+    explained,
     map_2d,
     shares_by_part,
 )
@@ -144,19 +144,16 @@ def judge(
     )
 
 
-ASSOCIATED = tuple(item.name for item in MEASURES if item.signed)
-"""Measures by which a class and a part may go together."""
-
-
 @dataclass(frozen=True)
 class Associations:
     """Do targets that push a class also change a part? (classes, parts) each.
 
     Attributes:
-        correlation: Over all targets, between the effect on the logit and that on one measure of the part:
-            of `ASSOCIATED` the one with the strongest correlation. NaN where nothing varies.
-        measure: Index of that measure in `ASSOCIATED`.
-        q: Of the correlation, adjusted for the choice of the measure and over all cells.
+        correlation: Over all targets, multiple correlation between the effect on the logit and those on all
+            measures of the part: the root of the adjusted R squared, with the sign of the measure that goes
+            with the logit most closely. NaN where it cannot be told.
+        measure: Index of that measure in `MEASURES`.
+        q: Of an F test, adjusted over all cells.
         targets: Behind each cell.
     """
 
@@ -168,25 +165,21 @@ class Associations:
 
 def associations(found: Verdict) -> Associations:
     """Classes and parts that targets change together. Trust is not asked for."""
-    names = [item.name for item in MEASURES]
     logits = np.nan_to_num(found.logits.standardised)
-    effects = found.profiles
-    tried = []
-    for name in ASSOCIATED:
-        chosen = (found.columns.measure == names.index(name)) & (
-            found.columns.part < found.columns.parts.index(PICTURE)
-        )
-        tried.append(_correlation(logits, effects[:, chosen]))
-    every = np.stack(tried)
-    best = np.abs(np.nan_to_num(every)).argmax(0)
-    strongest = np.take_along_axis(every, best[None], axis=0)[0]
-    targets = len(logits)
-    if targets < 4:
-        return Associations(strongest, best.astype(np.int64), np.full(best.shape, np.nan), targets)
-    # Fisher's z; the strongest of several was taken, so each p is multiplied by their number.
-    z = np.arctanh(np.clip(strongest, -0.999999, 0.999999)) * np.sqrt(targets - 3)
-    p = np.minimum(2 * norm.sf(np.abs(z)) * len(ASSOCIATED), 1.0)
-    return Associations(strongest, best.astype(np.int64), benjamini_hochberg(p), targets)
+    parts = found.columns.parts.index(PICTURE)
+    shape = (logits.shape[1], parts)
+    correlation, p = np.full(shape, np.nan), np.full(shape, np.nan)
+    measure = np.zeros(shape, np.int64)
+    for part in range(parts):
+        mine = np.flatnonzero((found.columns.part == part) & found.columns.signed)
+        effects = found.profiles[:, mine]
+        share, p[:, part] = explained(effects, logits)
+        single = np.nan_to_num(_correlation(logits, effects))
+        best = np.abs(single).argmax(1)
+        signs = np.sign(single[np.arange(len(single)), best])
+        correlation[:, part] = signs * np.sqrt(np.maximum(share, 0))
+        measure[:, part] = found.columns.measure[mine[best]]
+    return Associations(correlation, measure, benjamini_hochberg(p), len(logits))
 
 
 def _correlation(left: Array, right: Array) -> Array:

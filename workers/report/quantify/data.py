@@ -126,8 +126,9 @@ class Association:
     """Do units that push a class also change a part: a correlation over units, with its sign.
 
     Attributes:
-        matrix: ``(classes, parts)`` in [-1, 1], classes and parts in their order; NaN = unknown.
-        measures: For each cell the name of the part's measure that it speaks of, ``(classes, parts)``.
+        matrix: ``(classes, parts)`` in [-1, 1], classes and parts in their order; NaN = unknown. Its sign
+            is that of `measures`.
+        measures: For each cell the name of the part's measure that goes with the class most closely.
         units: Number of units that it is taken over.
         q: Adjusted p of each cell, or None.
     """

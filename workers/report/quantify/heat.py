@@ -42,7 +42,6 @@ class HeatMap:
     Attributes:
         parts: Headings of the columns.
         rows: Class and cells.
-        measures: What was measured of the parts.
         units: Units behind each cell.
         classes: Number of classes, of which there may be more than rows.
         sentences: The strongest cells, in words.
@@ -50,7 +49,6 @@ class HeatMap:
 
     parts: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    measures: str
     units: int
     classes: int
     sentences: tuple[str, ...]
@@ -93,7 +91,6 @@ def make(data: QuantifyData, slugs: Sequence[str]) -> HeatMap | None:
     return HeatMap(
         parts=tuple(label(name) for name in data.parts),
         rows=tuple(rows),
-        measures=_list(given),
         units=given.units,
         classes=len(data.classes),
         sentences=tuple(_sentence(data, given, c, p) for c, p in ranked[:3]),
@@ -136,10 +133,3 @@ def _change(measure: str, part: str, up: bool) -> str:
     if phrases is None:
         return f"{'raises' if up else 'lowers'} {TITLES.get(measure, label(measure))} of {part_label(part)}"
     return phrases[0 if up else 1].format(part=part_label(part))
-
-
-def _list(given: Association) -> str:
-    """The measures that any cell speaks of, as a list in words."""
-    names = dict.fromkeys(name for row in given.measures for name in row)
-    titles = [TITLES.get(name, label(name)) for name in names]
-    return ", ".join(titles[:-1]) + " or " + titles[-1] if len(titles) > 1 else "".join(titles)
