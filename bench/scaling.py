@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,10 +170,11 @@ class Peak:
 
     def _watch(self) -> None:
         while not self._ended.wait(0.2):
-            for process in psutil.process_iter(["cmdline", "memory_info"]):
-                words = process.info["cmdline"] or []
-                if "workers" in words or any("celery" in word for word in words):
-                    self.bytes = max(self.bytes, process.info["memory_info"].rss)
+            for process in psutil.process_iter(["cmdline"]):
+                if (process.info["cmdline"] or [])[1:3] == ["-m", "workers"]:
+                    with suppress(psutil.NoSuchProcess):
+                        family = [process, *process.children(recursive=True)]
+                        self.bytes = max(self.bytes, *(one.memory_info().rss for one in family))
 
 
 def job_seconds(client: Client, spec: dict[str, Any]) -> tuple[str, float]:
