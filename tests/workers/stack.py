@@ -87,10 +87,14 @@ class Job:
 
 
 @contextlib.contextmanager
-def running_stack(folder: Path) -> Iterator[Stack]:
-    """Starts the services, each a real server behind a real channel; stops them at the end."""
-    root = write_tiny_pack(folder / "models")
-    write_grown(root)
+def running_stack(folder: Path, models: Path | None = None) -> Iterator[Stack]:
+    """Starts the services, each a real server behind a real channel; stops them at the end.
+
+    Their models are those of a folder, or else of the tiny pack.
+    """
+    root = models or write_tiny_pack(folder / "models")
+    if models is None:
+        write_grown(root)
     store = DirectoryStore(folder / "store")
     settings = ServerSettings(listen="127.0.0.1:0", drain_seconds=0)
     linker = LinkerServicer(LinkerStorage(store))

@@ -302,7 +302,7 @@ def _with(solution, **changes):
 def test_layers_together_are_linked_and_moved_as_one(stack):
     link = QUANTIFY.link.model_copy(update={"layer": "maps+penultimate", "samples_per_class": 30})
     spec = QuantifySpec(link=link, screening_seeds=6, shortlist=5, keep="none")
-    job = stack.run("job-" + "e" * 24, spec)
+    job = stack.run("job-" + "g" * 24, spec)
     card = job.context.card("classifier")
     maps = card.layer("maps").units
     units = frame(job, "units")
