@@ -201,7 +201,7 @@ def test_coco_goes_both_ways(root: Path, labelled: PartSet, tmp_path: Path) -> N
         (["sample", "new", "--part", "a", "--generator", GENERATOR, "--class", "oak"], 2, "ash, birch"),
         (["cluster", "--name", "x", "--generator", GENERATOR], 2, "'x' is no model name"),
         (["cluster", "--name", GENERATOR, "--generator", GENERATOR], 6, "choose another name"),
-        (["show", "--model", GENERATOR], 2, "a parts is needed"),
+        (["show", "--model", GENERATOR], 2, "a parts model is needed"),
     ],
 )
 def test_errors_say_what_to_do(root: Path, words: list[str], code: int, says: str, tmp_path: Path) -> None:
