@@ -85,7 +85,7 @@ const Chart = (() => {
       const more = make("button", { type: "button" }, everything ? "Show the strongest" : `Show all ${all.length} effects`);
       more.addEventListener("click", () => draw(!everything));
       figure.replaceChildren(
-        head("Effects by part", "in standard deviations of each measure among base images, with 95 % intervals; filled: q below 0.05. Right, the effect in the measure’s own unit. The share beside a part is how much of all that changes falls on it."),
+        head("Effects by part", "in scales of each measure (its standard deviation among base images, and no less than a clear change), with 95 % intervals; filled: q below 0.05. Right, the effect in the measure’s own unit. The share beside a part is how much of all that changes falls on it."),
         ...body, axis(range), ...(all.length > FIRST ? [make("p", { class: "more" }, more)] : []));
     };
     draw(false);
