@@ -143,7 +143,7 @@ def plumbing(context: Context) -> dict[str, Any]:
     with (
         mock.patch.object(moving, "measure", timed(moving.measure)),
         mock.patch.object(moving, "change", timed(moving.change)),
-        mock.patch.object(moving, "_focus", timed(moving._focus)),
+        mock.patch.object(moving, "focus", timed(moving.focus)),
     ):
         for params in chunks:
             spent[0] = 0.0

@@ -232,8 +232,8 @@ def _quantify(spec: QuantifySpec, registry: Registry, linker: LinkerLookup) -> P
     parts = _parts_model(spec, registry, linked.generator)
     targets = _targets(spec, linked)
     screens = targets > spec.shortlist
-    screening = _split(spec.screening_seeds if screens else 0, len(linked.classes))
-    others = _split(spec.seeds, len(linked.classes))
+    screening = _spread(spec.screening_seeds if screens else 0, len(linked.classes))
+    others = _spread(spec.seeds, len(linked.classes))
     base = tuple(
         {"class": c, "screening": a, "count": a + b}
         for c, a, b in zip(linked.classes, screening, others, strict=True)
@@ -362,3 +362,8 @@ def _blocks(count: int, classes: int, multiple: int, per_chunk: int) -> int:
 def _split(count: int, blocks: int) -> list[int]:
     """The count as `blocks` nearly equal numbers."""
     return [count // blocks + (1 if b < count % blocks else 0) for b in range(blocks)]
+
+
+def _spread(count: int, slots: int) -> list[int]:
+    """The count over slots, at even distances where there are more slots than things."""
+    return [(k + 1) * count // slots - k * count // slots for k in range(slots)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -39,6 +39,10 @@ class Rule:
     truncation: float
     attempts_per_sample: int
     seed: int
+
+    def reseeded(self, seed: int) -> Rule:
+        """The same images to take, from other streams."""
+        return replace(self, seed=seed)
 
 
 @dataclass(frozen=True)

@@ -76,8 +76,7 @@ def kept_seeds(spec: TraverseSpec) -> int:
 
 
 def _base(context: Job, spec: TraverseSpec, linked: Linked, params: dict[str, Any]) -> ChunkResult:
-    rule = linked.rule
-    rule = type(rule)(rule.accept, rule.truncation, rule.attempts_per_sample, spec.seed)
+    rule = linked.rule.reseeded(spec.seed)
     accepted = draw(context, rule, BASE, params["class"], 0, params["count"])
     renderer = context.generator.renderer()
     return ChunkResult(

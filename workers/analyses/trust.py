@@ -13,6 +13,8 @@ plausible
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,20 +42,23 @@ def follow(commanded: NDArray[np.floating], reencoded: NDArray[np.floating]) -> 
     return product
 
 
-def focus(features: Floats, std: NDArray[np.floating], unit: NDArray[np.int64]) -> Floats:
+def focus(
+    features: Floats, std: NDArray[np.floating], units: Sequence[NDArray[np.int64]] | NDArray[np.int64]
+) -> Floats:
     """Own movement over the largest movement of any unit, from step 0, in standard deviations.
 
     Args:
         features: (traversals, steps, units) re-encoded.
         std: (units,) of each unit in the fit; units that never varied there are left out.
-        unit: (traversals,) the unit that was moved.
+        units: For each traversal the unit that was moved, or those that were moved together, of which the
+            largest movement counts.
 
     Returns:
         (traversals, steps), 0 to 1; 0 where nothing moved, as at step 0.
     """
     scale = np.where(std > 0, 1 / np.where(std > 0, std, 1), 0).astype(np.float32)
     moved = np.abs(features - features[:, :1]) * scale
-    own = np.take_along_axis(moved, unit[:, None, None], axis=2)[..., 0]
+    own = np.stack([moved[k][:, np.atleast_1d(unit)].max(1) for k, unit in enumerate(units)])
     return _ratio(own, moved.max(2)).astype(np.float32)
 
 

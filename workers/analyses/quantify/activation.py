@@ -82,11 +82,6 @@ def most_activating(
     return found
 
 
-def image_count(context: Job) -> int:
-    """How many real images were read."""
-    return sum(int(chunk.record["images"]) for _, chunk in context.result("activate"))
-
-
 def _thumbnail(
     context: Job,
     spec: QuantifySpec,

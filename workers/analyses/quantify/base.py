@@ -77,8 +77,7 @@ class Base:
 
 def render_base(context: Job, spec: QuantifySpec, linked: Linked, params: dict[str, Any]) -> ChunkResult:
     """Draws base images of one class, and renders, reads and measures where their traversals start."""
-    rule = linked.rule
-    rule = type(rule)(rule.accept, rule.truncation, rule.attempts_per_sample, spec.seed)
+    rule = linked.rule.reseeded(spec.seed)
     accepted = draw(context, rule, BASE, params["class"], 0, params["count"])
     start = accepted.latents
     if spec.start == "linked":

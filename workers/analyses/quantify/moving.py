@@ -15,6 +15,7 @@ from workers.analyses.job import Job
 from workers.analyses.linked import Linked, Solution
 from workers.analyses.quantify.base import Base, labels_of
 from workers.analyses.quantify.targets import Targets, commanded, nonnegative, path
+from workers.analyses.trust import focus
 from workers.clients import Reading, render_and_read
 from workers.measures import measure
 from workers.measures.whole import change
@@ -168,20 +169,10 @@ def _measure(
     found.add(
         measures=measure(images, labels, parts),
         reencoded=np.stack(own).astype(np.float32),
-        focus=_focus(features, std, members),
+        focus=focus(features, std, members),
         logits=reading.logits.reshape(*shape, -1),
         change=change(reading.images, first).reshape(shape),
     )
-
-
-def _focus(features: Floats, std: NDArray[np.float64], members: Sequence[NDArray[np.int64]]) -> Floats:
-    """As `workers.analyses.trust.focus`, for targets of several units: their largest movement counts."""
-    scale = np.where(std > 0, 1 / np.where(std > 0, std, 1), 0).astype(np.float32)
-    moved = np.abs(features - features[:, :1]) * scale
-    own = np.stack([moved[k][:, units].max(1) for k, units in enumerate(members)])
-    most = moved.max(2)
-    share: Floats = np.where(most > 0, own / np.where(most > 0, most, 1), 0).astype(np.float32)
-    return share
 
 
 def _keep(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,8 +33,10 @@ from workers.report.quantify.data import (
 from workers.statistics import nearest
 
 SIMILAR = 8
-MAX_STRIPS = 2_000
-"""Film strips that are offered to a report; it shows what its size allows of them."""
+MAX_STRIPS = 12
+"""Film strips of one unit that are offered to a report; it shows what its size allows of them."""
+STRIP_BYTES = 128 << 20
+"""Pictures of all strips together, decoded: large pictures leave room for fewer of each unit."""
 
 Row = Mapping[str, Any]
 
@@ -122,7 +125,9 @@ def _effects(found: Verdict, classes: Sequence[str]) -> EffectArrays:
 def _strips(context: Job, spec: QuantifySpec, targets: Targets) -> Iterator[Strip]:
     """Film strips of confirmed targets, while there is room: those whose picture changes most come first."""
     names = context.card("generator").classes
-    count = 0
+    confirmed = max(chunk["first"] + chunk["count"] for chunk in context.plan.stage("confirm").chunks)
+    taken: Counter[int] = Counter()
+    room = STRIP_BYTES
     for _, chunk in context.result("confirm"):
         if "pictures" not in chunk.tensors:
             continue
@@ -131,18 +136,23 @@ def _strips(context: Job, spec: QuantifySpec, targets: Targets) -> Iterator[Stri
             number = int(targets.numbers[target])
             change = tensors["change"][row, :, -1]
             for image in sorted(chunk.record["kept"], key=lambda k: -float(change[k])):
-                if count >= MAX_STRIPS:
-                    return
-                count += 1
+                # Each unit has an equal part of the room, and one strip as long as there is any.
+                if taken[number] >= MAX_STRIPS or room <= 0:
+                    break
                 place = int(tensors["classes"][image]), int(tensors["seeds"][image])
                 wanted = [image_name(number, *place, step) for step in range(spec.steps)]
+                frames = unpack_images(pictures, wanted)
+                if taken[number] and (taken[number] + 1) * frames.nbytes * confirmed > STRIP_BYTES:
+                    break
                 labels = [image_name(number, *place, step, parts=True) for step in range(spec.steps)]
+                taken[number] += 1
+                room -= frames.nbytes
                 yield Strip(
                     unit=number,
                     class_name=names[place[0]],
                     seed=place[1],
                     commanded=tensors["commanded"][row, image],
-                    frames=unpack_images(pictures, wanted),
+                    frames=frames,
                     labels=unpack_images(pictures, labels),
                 )
 
