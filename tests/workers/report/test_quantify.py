@@ -288,14 +288,13 @@ def test_the_heat_map_names_its_strongest_cell(report: ReportData, page: bytes) 
     assert "(correlation" not in text[text.index('id="classes"') : text.index('id="units"')]
 
 
-def test_correlations_without_q_are_tested_over_the_units(report: ReportData) -> None:
+def test_correlations_whose_q_is_unknown_are_never_certain(report: ReportData) -> None:
     data = quantify(report)
     assert data.association is not None
-    many = replace(data.association, q=None)
-    text = build(changed(report, association=many)).decode()
-    assert text.count(" certain") >= 4
-    few = replace(many, units=4)
-    assert "No cell stands out" in build(changed(report, association=few)).decode()
+    unknown = replace(data.association, q=np.full((len(CLASSES), len(PARTS)), np.nan))
+    text = build(changed(report, association=unknown)).decode()
+    assert "No cell stands out" in text
+    assert ' certain"' not in text
 
 
 def test_without_a_screening_there_is_no_word_of_it(report: ReportData) -> None:

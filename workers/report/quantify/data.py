@@ -130,13 +130,13 @@ class Association:
             is that of `measures`.
         measures: For each cell the name of the part's measure that goes with the class most closely.
         units: Number of units that it is taken over.
-        q: Adjusted p of each cell, or None.
+        q: Adjusted p of each cell; NaN = unknown.
     """
 
     matrix: Floats
     measures: Sequence[Sequence[str]]
     units: int
-    q: Floats | None = None
+    q: Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -59,8 +58,6 @@ def make(data: QuantifyData, slugs: Sequence[str]) -> HeatMap | None:
     given = data.association
     if given is None or not given.matrix.size:
         return None
-    if given.q is None:
-        given = replace(given, q=_fisher(np.asarray(given.matrix, float), given.units))
     values = np.asarray(given.matrix, float)
     ranked = _ranked(given)
     rows = []
@@ -71,7 +68,7 @@ def make(data: QuantifyData, slugs: Sequence[str]) -> HeatMap | None:
         for p, part in enumerate(data.parts):
             value = float(values[c, p])
             known = finite(value)
-            certain = known and given.q is not None and bool(given.q[c, p] < SIGNIFICANT)
+            certain = known and bool(given.q[c, p] < SIGNIFICANT)
             change = _change(given.measures[c][p], part, known and value > 0)
             cells.append(
                 Cell(
@@ -97,24 +94,9 @@ def make(data: QuantifyData, slugs: Sequence[str]) -> HeatMap | None:
     )
 
 
-def _fisher(values: Floats, units: int) -> Floats:
-    """Adjusted p (Benjamini, Hochberg) of correlations, by the normal approximation of Fisher's z."""
-    if units <= 3:
-        return np.full(values.shape, np.nan)
-    z = np.arctanh(np.clip(values, -0.999999, 0.999999)) * math.sqrt(units - 3)
-    p = np.array([math.erfc(abs(v) / math.sqrt(2)) for v in z.ravel()])
-    order = np.argsort(p, kind="stable")
-    known = int(np.isfinite(p).sum())
-    adjusted = np.full(p.shape, np.nan)
-    steps = p[order[:known]] * known / np.arange(1, known + 1)
-    adjusted[order[:known]] = np.minimum.accumulate(steps[::-1])[::-1]
-    return adjusted.reshape(values.shape)
-
-
 def _ranked(given: Association) -> list[tuple[int, int]]:
     """Cells that are certain, the strongest first."""
     values = np.asarray(given.matrix, float)
-    assert given.q is not None
     with np.errstate(invalid="ignore"):
         certain = np.asarray(given.q) < SIGNIFICANT
     cells = [(int(c), int(p)) for c, p in np.argwhere(certain & np.isfinite(values))]
