@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from packs.avatars import measure, pack, parts_model, ruler, ruler_figures
+from packs.avatars.paths import MODELS
+from unitscope.models.lineage import with_lineage
 
 _TOLERANCES = {"frechet_distance": 0.5, "l1": 0.0005}
 _SHARE_TOLERANCE = 0.005
@@ -23,7 +25,9 @@ def figures_of(name: str) -> dict[str, Any]:
     if name == "parts":
         return parts_model.figures()
     if name == "generator":
-        return measure.generator_figures(pack.read_generator(), pack.read_classifier("clean"))
+        figures = measure.generator_figures(pack.read_generator(), pack.read_classifier("clean"))
+        recorded = with_lineage(pack.read_card(name), MODELS / name)
+        return {**figures, "lineage": recorded.metrics["lineage"]}
     return measure.classifier_figures(pack.read_classifier(name))
 
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from packs.avatars import readers
 from packs.avatars.classifiers import accuracy, normalise, predict
 from packs.avatars.dataset import SHORTCUT_CLASS, Drawings, counter_examples, pairs, unbiased
-from packs.avatars.frechet import frechet_distance
 from packs.avatars.perceptual import LiteFeatures
 from services.classifier.avatarnet import AvatarNet
 from services.generator.network import StyleGanXl, to_uint8
+from services.generator.training.distance import frechet_distance
 from unitscope.worlds.factors import CLASSES
 
 TRUNCATIONS = (1.0, 0.7)

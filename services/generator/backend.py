@@ -24,14 +24,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from services.generator.captured import Recorded
 from services.generator.execution import BATCH, Execution, plan_execution
 from services.generator.gradient import vjp
-from services.generator.hidden import Keeper
+from services.generator.hidden import Keeper, Projector
 from services.generator.layers import Form
 from services.generator.network import StyleGanXl, reduced, to_uint8
 from services.generator.parts.network import Collector, PartsNetwork
 from services.generator.settings import Precision
 from services.generator.specs import NetworkSpec
+from services.generator.weights import check_weights
 from unitscope.errors import FailedPreconditionError, InvalidArgumentError
 from unitscope.models.cards import WEIGHTS_FILE, ModelCard
 
@@ -55,6 +57,7 @@ class GeneratorBackend:
         self.network = network.eval().requires_grad_(False).to(self._device)
         self.network.synthesis.lay_out(self.execution.channels_last)
         self._form: Form = form
+        self._render = Recorded(self.network.synthesis, form, self.execution)
 
     @classmethod
     def load(
@@ -80,15 +83,10 @@ class GeneratorBackend:
         """
         if threads:
             torch.set_num_threads(threads)
-        network = StyleGanXl(network_spec(card))
-        try:
-            network.load_state_dict(load_file(folder / WEIGHTS_FILE))
-        except (RuntimeError, OSError) as error:
-            raise FailedPreconditionError(
-                f"{card.name}: the weights do not fit the spec on the card: {str(error)[:300]}",
-                reason="INVALID_WEIGHTS",
-                model=card.name,
-            ) from error
+        spec = network_spec(card)
+        check_weights(card, spec, folder)
+        network = StyleGanXl(spec)
+        network.load_state_dict(load_file(folder / WEIGHTS_FILE))
         return cls(network, execution=plan_execution(network.spec, device, precision))
 
     def map(self, z: Floats, classes: npt.NDArray[np.int64], truncation: Any = 1.0) -> Floats:
@@ -192,6 +190,29 @@ class GeneratorBackend:
                 pictures.append(to_uint8(self.network.synthesis(ws, self._form, keeper)))
         return torch.cat(pictures)[: len(w)].cpu().numpy(), keeper.features()
 
+    def project(
+        self, w: Floats, layer: str, projections: Floats, pool: bool = False, reduce: int = 1
+    ) -> tuple[npt.NDArray[np.uint8], Floats]:
+        """Renders pictures and projects what one layer writes, in one pass.
+
+        Args:
+            w: As `render` takes it.
+            layer: The layer's name in the spec.
+            projections: float32 ``(k, channels)``, weights of the layer's channels.
+            pool: Whether to average over the canvas, margins included.
+            reduce: Of the pictures, as in `render`.
+
+        Returns:
+            uint8 pictures, equal to what `render` gives, and float32 ``(batch, k, size, size)`` over the
+            layer's canvas, or ``(batch, k, 1, 1)``.
+
+        Raises:
+            InvalidArgumentError: As `check_w`, `check_reduce` and `hidden.check_projections` say.
+        """
+        found = self.project_tensors(as_tensor(w), as_tensor(projections), layer, pool, reduce)
+        pictures, projected = (tensor.cpu().numpy() for tensor in found)
+        return pictures, projected
+
     @torch.inference_mode()
     def map_tensors(self, z: Tensor, classes: Tensor, truncation: Tensor) -> Tensor:
         """`map` on tensors: z ``(batch, z_dim)``, the others ``(batch,)``, on any device."""
@@ -218,7 +239,7 @@ class GeneratorBackend:
         """
         check_reduce(self.spec, reduce)
         with self.execution.rendering():
-            found = [reduced(self.network.synthesis(ws, self._form), reduce) for ws in self._ws(w)]
+            found = [reduced(self._render(ws), reduce) for ws in self._ws(w)]
         return torch.cat(found)[: len(w)]
 
     def vjp_tensors(self, w: Tensor, cotangent: Tensor) -> Tensor:
@@ -233,6 +254,21 @@ class GeneratorBackend:
                 several = w.dim() == 3 and w.shape[1] == self.spec.num_ws
                 found.append(gradient if several else gradient.sum(dim=1, keepdim=True))
         return torch.cat(found)[: len(w)].reshape(w.shape)
+
+    @torch.inference_mode()
+    def project_tensors(
+        self, w: Tensor, projections: Tensor, layer: str, pool: bool | None = False, reduce: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        """`project` on tensors, on any device."""
+        check_w(self.spec, w)
+        check_reduce(self.spec, reduce)
+        projector = Projector(self.spec, layer, projections, len(w), pool)
+        pictures = []
+        with self.execution.rendering():
+            for ws in self._ws(w):
+                picture = self.network.synthesis(ws, self._form, projector)
+                pictures.append(to_uint8(reduced(picture, reduce)))
+        return torch.cat(pictures)[: len(w)], projector.projected()
 
     @torch.inference_mode()
     def render_parts_tensors(self, w: Tensor, parts: PartsNetwork) -> tuple[Tensor, Tensor]:

@@ -51,6 +51,8 @@ class Execution:
         gradient_batch: Rows whose gradient is computed at once, always.
         channels_last: Whether the channels of a pixel lie side by side in memory.
         recompute: Whether a gradient keeps the canvases alone and computes each layer again.
+        graphs: Whether a batch is recorded as a CUDA graph (`services.generator.captured`).
+        compiled: Whether `torch.compile` makes the network's steps into fewer.
     """
 
     device: str
@@ -59,6 +61,8 @@ class Execution:
     gradient_batch: int
     recompute: bool
     channels_last: bool = False
+    graphs: bool = False
+    compiled: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
@@ -74,7 +78,9 @@ class Execution:
     def rendering(self) -> Iterator[None]:
         """Renders in `precision` inside."""
         half = self.precision != "float32"
-        with self.exact(), torch.autocast(self.kind, self.dtype if half else None, enabled=half):
+        dtype = self.dtype if half else None
+        # Weights that autocast casts and keeps would lie in a CUDA graph's memory.
+        with self.exact(), torch.autocast(self.kind, dtype, enabled=half, cache_enabled=not self.graphs):
             yield
 
     @contextlib.contextmanager
@@ -88,13 +94,17 @@ class Execution:
             yield
 
 
-def plan_execution(spec: NetworkSpec, device: str = "cpu", precision: Precision = "auto") -> Execution:
+def plan_execution(
+    spec: NetworkSpec, device: str = "cpu", precision: Precision = "auto", compiled: bool = False
+) -> Execution:
     """Decides how a network is computed.
 
     Args:
         spec: The network.
         device: "cpu", "cuda" or "cuda:<index>".
         precision: What is wished.
+        compiled: Whether to call `torch.compile`, which needs a C++ compiler on a CPU, and minutes on large
+            networks.
 
     Returns:
         The decisions; equal for equal arguments, so that every server of a network gives one picture.
@@ -113,7 +123,9 @@ def plan_execution(spec: NetworkSpec, device: str = "cpu", precision: Precision 
     # Tensor cores want the channels of a pixel side by side. A CPU gains a tenth at most from it, and
     # loses more: planes that are resampled a few at a time stay in its cache.
     together = not on_cpu and precision != "float32"
-    return Execution(device, precision, batch, gradient_batch, recompute, together)
+    return Execution(
+        device, precision, batch, gradient_batch, recompute, together, graphs=not on_cpu, compiled=compiled
+    )
 
 
 def synthesis_macs(spec: NetworkSpec) -> int:

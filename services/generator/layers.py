@@ -21,6 +21,9 @@ from services.generator.specs import InputSpec, LayerSpec
 Form = Literal["fast", "plain"]
 """How synthesis computes: both forms give the same picture but for rounding."""
 
+_Key = tuple[int, int, torch.device, torch.dtype, bool]
+"""What a prepared kernel depends on: where its weights lie, which version, for what."""
+
 
 class FullyConnected(nn.Module):
     """Linear layer whose parameters are stored at unit scale (equalised learning rate).
@@ -139,6 +142,7 @@ class SynthesisLayer(nn.Module):
         super().__init__()
         self.spec = spec
         self.channels_last = False
+        self._prepared: tuple[_Key, Tensor, fast.Kernel] | None = None
         self.affine = FullyConnected(w_dim, spec.in_channels, bias_init=1.0)
         kernel = (spec.out_channels, spec.in_channels, spec.conv_kernel, spec.conv_kernel)
         self.weight = nn.Parameter(torch.randn(kernel))
@@ -195,7 +199,7 @@ class SynthesisLayer(nn.Module):
         spec = self.spec
         x = fast.modulated_conv2d(
             x,
-            self.weight,
+            self.weight if spec.is_torgb else self._kernel(fast.computed_in(x)),
             styles,
             padding=spec.conv_kernel - 1,
             demodulate=not spec.is_torgb,
@@ -206,6 +210,20 @@ class SynthesisLayer(nn.Module):
             return x.clamp(-spec.conv_clamp, spec.conv_clamp)
         up, down = (self.up_y, self.up_x), (self.down_y, self.down_x)
         return fast.filtered_lrelu(x, up, down, spec.conv_clamp, self.channels_last)
+
+    def _kernel(self, dtype: torch.dtype) -> fast.Kernel:
+        """The kernel, prepared for convolutions in `dtype`; once only while its weights are frozen."""
+        weight = self.weight
+        if weight.requires_grad or weight.is_inference() or torch.compiler.is_compiling():
+            return fast.Kernel.of(weight, dtype)
+        key = (weight.data_ptr(), weight._version, weight.device, dtype, self.channels_last)
+        if self._prepared is None or self._prepared[0] != key:
+            # Whoever asks first may be in inference mode, whose tensors no gradient may pass.
+            with torch.inference_mode(False), torch.no_grad():
+                kernel = fast.Kernel.of(weight, dtype, self.channels_last)
+            # While it is held, nothing else can come to lie where these weights were.
+            self._prepared = (key, weight.detach(), kernel)
+        return self._prepared[2]
 
     def _matrices(self) -> dict[str, Tensor]:
         """The resampling matrices of the present filters; none for the layer to colours."""

@@ -11,10 +11,13 @@ import tritonclient.grpc as v2
 from tritonclient.utils import InferenceServerException
 
 from services.generator.parts.cards import parts_of
-from services.generator.repository import Tensor, signature
+from services.generator.repository import Interface, Tensor, signature
 from services.generator.specs import NetworkSpec
 from unitscope.errors import UnavailableError
 from unitscope.models.cards import ModelCard
+from unitscope.models.v2 import LAYER, POOL
+from unitscope.rpc.tls import channel_credentials, channel_options
+from unitscope.settings import TlsSettings
 
 _TYPES = {"FP32": np.float32, "INT64": np.int64}
 
@@ -33,6 +36,7 @@ class Probe:
         patience: float = 120.0,
         parts: Sequence[ModelCard] = (),
         gradients: bool = False,
+        hidden: bool = False,
     ) -> None:
         """Prepares the requests.
 
@@ -42,16 +46,21 @@ class Probe:
             patience: Deadline of one inference in seconds: it may stand behind others in a queue.
             parts: The parts models that it serves.
             gradients: Whether it serves gradients.
+            hidden: Whether it serves projections of hidden features.
         """
         # gRPC's own back-off reaches two minutes: a server that came back would be noticed too late.
         options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
-        self._client = v2.InferenceServerClient(address, channel_args=options)
+        tls = TlsSettings()
+        self._client = v2.InferenceServerClient(
+            address, creds=channel_credentials(tls), channel_args=[*options, *channel_options(address, tls)]
+        )
         self._patience = patience
-        self._requests: list[tuple[str, list[Any]]] = []
+        self._requests: list[tuple[str, list[Any], dict[str, Any]]] = []
         for card in cards:
             spec = NetworkSpec.from_dict(card.architecture["spec"])
-            for name, (inputs, _) in signature(card, spec, parts_of(card, parts), gradients).items():
-                self._requests.append((name, [_zeros(item) for item in inputs]))
+            own = signature(card, spec, parts_of(card, parts), gradients, hidden)
+            for name, interface in own.items():
+                self._requests.append(_request(name, interface, spec))
         self._due = deque(self._requests)
 
     def ready(self) -> bool:
@@ -59,7 +68,7 @@ class Probe:
         self._due = deque(self._requests)
         try:
             return bool(self._client.is_server_ready(client_timeout=2.0)) and all(
-                self._client.is_model_ready(name, client_timeout=2.0) for name, _ in self._requests
+                self._client.is_model_ready(name, client_timeout=2.0) for name, _, _ in self._requests
             )
         except InferenceServerException:
             return False
@@ -74,9 +83,9 @@ class Probe:
             self._requests.append(self._requests.pop(0))
             self._due.append(self._requests[0])
         while self._due:
-            name, inputs = self._due[0]
+            name, inputs, parameters = self._due[0]
             try:
-                self._client.infer(name, inputs, client_timeout=self._patience)
+                self._client.infer(name, inputs, client_timeout=self._patience, parameters=parameters)
             except InferenceServerException as error:
                 self._due = deque(self._requests)
                 raise UnavailableError(
@@ -91,9 +100,19 @@ class Probe:
         self._client.close()
 
 
-def _zeros(item: Tensor) -> Any:
-    name, data_type, shape = item
-    array = np.zeros([1, *(max(n, 1) for n in shape)], _TYPES[data_type])
-    tensor = v2.InferInput(name, list(array.shape), data_type)
+def _request(name: str, interface: Interface, spec: NetworkSpec) -> tuple[str, list[Any], dict[str, Any]]:
+    """Name, tensors and parameters of a request for one row."""
+    if interface.batched:
+        return name, [_zeros(item, interface.shape(item)) for item in interface.inputs], {}
+    # The hidden model: one projection of the last layer, in one number a picture.
+    layer = spec.layers[-1]
+    w, projections = interface.inputs
+    tensors = [_zeros(w, interface.shape(w)), _zeros(projections, [1, layer.out_channels])]
+    return name, tensors, {LAYER: layer.name, POOL: True}
+
+
+def _zeros(item: Tensor, shape: Sequence[int]) -> Any:
+    array = np.zeros([max(n, 1) for n in shape], _TYPES[item[1]])
+    tensor = v2.InferInput(item[0], list(array.shape), item[1])
     tensor.set_data_from_numpy(array)
     return tensor

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 ServerKind = Literal["auto", "triton", "v2"]
+Device = Literal["auto", "cpu", "cuda"]
 
 
 class GeneratorSettings(BaseSettings):
@@ -18,10 +19,15 @@ class GeneratorSettings(BaseSettings):
 
     server: ServerKind = "auto"
     """``triton``, ``v2`` (our own server of the same protocol), or ``auto``: Triton where it can run."""
+    device: Device = "auto"
+    """Of the models on Triton: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one. With ``cuda`` Triton
+    does not start without a GPU, where ``auto`` would render on the CPU, slowly."""
     instances: int = Field(default=1, ge=1, le=64)
     """Copies of each synthesis network on Triton, which render different requests at once."""
     gradients: bool = False
     """Whether the gradient of each generator is served as well. On Triton it is one more process."""
+    hidden: bool = False
+    """Whether projections of hidden features are served as well. On Triton it is one more process."""
     precision: Precision = "auto"
     """Of synthesis: ``float32``, ``float16``, ``bfloat16``, or ``auto``: float16 on a GPU."""
     http_port: int = Field(default=7413, ge=0, le=65535)

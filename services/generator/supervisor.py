@@ -10,6 +10,7 @@ from services.generator.probe import Probe
 from services.generator.settings import GeneratorSettings
 from services.generator.triton_server import Triton
 from unitscope.errors import UnavailableError
+from unitscope.signals import catalogue
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ def supervise(triton: Triton, probe: Probe, settings: GeneratorSettings, ended: 
     try:
         while not ended.is_set():
             triton.start()
+            catalogue.TRITON_STARTS.add()
             ready = _wait_ready(triton, probe, settings.start_seconds, ended)
             rendered = ready and _watch(triton, probe, settings.probe_seconds, ended)
             # What failed is past finishing its calls.

@@ -16,6 +16,7 @@ import triton_python_backend_utils as pb_utils
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
+from services.generator.asked import Asked
 from services.generator.backend import (
     GeneratorBackend,
     check_cotangent,
@@ -23,16 +24,17 @@ from services.generator.backend import (
     check_reduce,
     check_w,
 )
+from services.generator.hidden import check_projections
 from services.generator.network import to_uint8
 from services.generator.parts.store import load_parts
-from unitscope.errors import FailedPreconditionError, UnitScopeError
+from unitscope.errors import FailedPreconditionError, InvalidArgumentError, UnitScopeError
 from unitscope.models.cards import CARD_FILE, ModelCard
-from unitscope.models.v2 import REDUCE
+from unitscope.models.v2 import MAX_BATCH
 
 Inputs = list[Tensor]
 
-Request = tuple[int, Inputs, int]
-"""Its place among those that came together, its tensors, and what pictures are to be reduced by."""
+Request = tuple[int, Inputs, Asked]
+"""Its place among those that came together, its tensors, and what it asks for beside them."""
 
 
 class _Model:
@@ -68,12 +70,12 @@ class _Model:
         for i, request in enumerate(requests):
             try:
                 inputs = [_input(request, name) for name in self.inputs]
-                reduce = _reduce(request)
-                self.check(inputs, reduce)
-                good.append((i, inputs, reduce))
+                asked = Asked.of(json.loads(request.parameters() or "{}"))
+                self.check(inputs, asked)
+                good.append((i, inputs, asked))
             except UnitScopeError as error:
                 answers[i] = _failure(error)
-        for group in _alike(good):
+        for group in self.groups(good):
             joined = [torch.cat(column) for column in zip(*(row for _, row, _ in group), strict=True)]
             sizes = [len(row[0]) for _, row, _ in group]
             columns = [torch.split(result, sizes) for result in self.compute(joined, group[0][2])]
@@ -86,12 +88,19 @@ class _Model:
                 answers[i] = pb_utils.InferenceResponse(output_tensors=tensors)
         return answers
 
-    def check(self, inputs: Inputs, reduce: int) -> None:
-        """Refuses a bad request; `reduce` is what it asks pictures to be reduced by."""
+    def groups(self, good: list[Request]) -> list[list[Request]]:
+        """What is computed together: requests whose tensors differ in the batch only, and that ask alike."""
+        found: dict[Any, list[Request]] = {}
+        for item in good:
+            found.setdefault((item[2], *(tuple(t.shape[1:]) for t in item[1])), []).append(item)
+        return list(found.values())
+
+    def check(self, inputs: Inputs, asked: Asked) -> None:
+        """Refuses a bad request."""
         raise NotImplementedError
 
-    def compute(self, inputs: Inputs, reduce: int) -> tuple[Tensor, ...]:
-        """Computes good requests of one `reduce`: one tensor for every output."""
+    def compute(self, inputs: Inputs, asked: Asked) -> tuple[Tensor, ...]:
+        """Computes good requests that ask for the same: one tensor for every output."""
         raise NotImplementedError
 
 
@@ -101,12 +110,12 @@ class MappingModel(_Model):
     inputs = ("z", "class", "truncation")
     outputs = ("w",)
 
-    def check(self, inputs: Inputs, reduce: int) -> None:
+    def check(self, inputs: Inputs, asked: Asked) -> None:
         """See `check_latents`."""
         z, classes, truncation = inputs
         check_latents(self.backend.spec, z, classes.flatten(), truncation.flatten())
 
-    def compute(self, inputs: Inputs, reduce: int) -> tuple[Tensor, ...]:
+    def compute(self, inputs: Inputs, asked: Asked) -> tuple[Tensor, ...]:
         """See `GeneratorBackend.map`."""
         z, classes, truncation = inputs
         return (self.backend.map_tensors(z, classes.flatten(), truncation.flatten()),)
@@ -118,14 +127,14 @@ class SynthesisModel(_Model):
     inputs = ("w",)
     outputs = ("image", "float_image")
 
-    def check(self, inputs: Inputs, reduce: int) -> None:
+    def check(self, inputs: Inputs, asked: Asked) -> None:
         """See `check_w` and `check_reduce`."""
         check_w(self.backend.spec, inputs[0])
-        check_reduce(self.backend.spec, reduce)
+        check_reduce(self.backend.spec, asked.reduce)
 
-    def compute(self, inputs: Inputs, reduce: int) -> tuple[Tensor, ...]:
+    def compute(self, inputs: Inputs, asked: Asked) -> tuple[Tensor, ...]:
         """See `GeneratorBackend.render_float_tensors`."""
-        pictures = self.backend.render_float_tensors(inputs[0], reduce)
+        pictures = self.backend.render_float_tensors(inputs[0], asked.reduce)
         # A view: it costs nothing where nobody asks for it.
         return to_uint8(pictures), pictures.permute(0, 2, 3, 1)
 
@@ -136,11 +145,11 @@ class GradientModel(_Model):
     inputs = ("w", "cotangent")
     outputs = ("w_cotangent",)
 
-    def check(self, inputs: Inputs, reduce: int) -> None:
+    def check(self, inputs: Inputs, asked: Asked) -> None:
         """See `check_cotangent`."""
         check_cotangent(self.backend.spec, *inputs)
 
-    def compute(self, inputs: Inputs, reduce: int) -> tuple[Tensor, ...]:
+    def compute(self, inputs: Inputs, asked: Asked) -> tuple[Tensor, ...]:
         """See `GeneratorBackend.vjp`."""
         return (self.backend.vjp_tensors(*inputs),)
 
@@ -151,7 +160,7 @@ class PartsModel(_Model):
     inputs = ("w",)
     outputs = ("image", "labels")
 
-    def check(self, inputs: Inputs, reduce: int) -> None:
+    def check(self, inputs: Inputs, asked: Asked) -> None:
         """See `check_w`."""
         check_w(self.backend.spec, inputs[0])
 
@@ -165,28 +174,52 @@ class PartsModel(_Model):
             )
         self.parts = load_parts(parts, folder, card).to(device)
 
-    def compute(self, inputs: Inputs, reduce: int) -> tuple[Tensor, ...]:
+    def compute(self, inputs: Inputs, asked: Asked) -> tuple[Tensor, ...]:
         """See `GeneratorBackend.render_parts`."""
         return self.backend.render_parts_tensors(inputs[0], self.parts)
+
+
+class HiddenModel(_Model):
+    """w and projections of one layer's channels -> image and what was projected.
+
+    Triton does not batch it: projections have no rows that belong to those of w. It therefore neither
+    bounds a request's rows nor warms the model up, which both happen here.
+    """
+
+    inputs = ("w", "projections")
+    outputs = ("image", "projected")
+
+    def prepare(self, card: ModelCard, device: str, values: dict[str, str]) -> None:
+        """Renders one row, so that no client waits for kernels to be chosen and built."""
+        spec = self.backend.spec
+        layer = spec.layers[-1]
+        w = torch.zeros(1, spec.w_dim, device=device)
+        self.backend.project_tensors(w, torch.zeros(1, layer.out_channels, device=device), layer.name)
+
+    def groups(self, good: list[Request]) -> list[list[Request]]:
+        """Every request by itself."""
+        return [[item] for item in good]
+
+    def check(self, inputs: Inputs, asked: Asked) -> None:
+        """See `check_w`, `check_reduce` and `check_projections`."""
+        w, projections = inputs
+        if len(w) > MAX_BATCH:
+            raise InvalidArgumentError(
+                f"w has {len(w)} rows; 1 to {MAX_BATCH} are allowed", reason="BATCH_OUT_OF_RANGE", field="w"
+            )
+        check_w(self.backend.spec, w)
+        check_reduce(self.backend.spec, asked.reduce)
+        check_projections(self.backend.spec, asked.layer, projections, len(w), asked.pool)
+
+    def compute(self, inputs: Inputs, asked: Asked) -> tuple[Tensor, ...]:
+        """See `GeneratorBackend.project`."""
+        w, projections = inputs
+        return self.backend.project_tensors(w, projections, asked.layer, asked.pool, asked.reduce)
 
 
 def _input(request: Any, name: str) -> Tensor:
     tensor = pb_utils.get_input_tensor_by_name(request, name)
     return from_dlpack(tensor.to_dlpack())
-
-
-def _reduce(request: Any) -> int:
-    """What a request asks pictures to be reduced by; 0, which no model takes, where it is no integer."""
-    value = json.loads(request.parameters() or "{}").get(REDUCE, 1)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def _alike(good: list[Request]) -> list[list[Request]]:
-    """Groups requests whose tensors differ in the batch only, so that they can be joined."""
-    groups: dict[Any, list[Request]] = {}
-    for item in good:
-        groups.setdefault((item[2], *(tuple(t.shape[1:]) for t in item[1])), []).append(item)
-    return list(groups.values())
 
 
 def _failure(error: UnitScopeError) -> Any:

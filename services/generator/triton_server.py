@@ -26,10 +26,11 @@ from pathlib import Path
 from services.generator.parts.cards import usable
 from services.generator.repository import export_repository
 from services.generator.settings import GeneratorSettings
-from unitscope.errors import UnavailableError
+from unitscope.errors import InvalidArgumentError, UnavailableError
 from unitscope.models.cards import ModelCard
 from unitscope.models.registry import Registry
-from unitscope.settings import ModelSettings
+from unitscope.rpc.tls import offers_tls, server_credentials
+from unitscope.settings import ModelSettings, TlsSettings, TracesSettings
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def _check_runs(binary: TritonBinary) -> None:
     command = [str(binary.server), "--help"]
     try:
         done = subprocess.run(
-            command, env=_environment(binary), capture_output=True, text=True, timeout=60, check=False
+            command, env=environment(binary), capture_output=True, text=True, timeout=60, check=False
         )
     except OSError as error:
         raise _not_found(f"{binary.server.name} cannot be run: {error}") from error
@@ -106,8 +107,8 @@ def _check_runs(binary: TritonBinary) -> None:
         raise _not_found(f"{binary.server.name} does not run: {(done.stderr or done.stdout)[:200]}")
 
 
-def _environment(binary: TritonBinary) -> dict[str, str]:
-    """The environment in which the stub finds this very interpreter, its packages and our code."""
+def environment(binary: TritonBinary) -> dict[str, str]:
+    """The environment of Triton, in which the stub finds this very interpreter, its packages and our code."""
     own = [str(path) for path in binary.libraries if path.is_dir()]
     inherited = [p for p in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if p]
     binaries = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
@@ -157,10 +158,9 @@ class Triton:
         self._process: subprocess.Popen[bytes] | None = None
         backends, repository = self._scratch / "backends", self._scratch / "repository"
         repository.mkdir()
-        shutil.copytree(binary.backends / "python", backends / "python")
-        if binary.stub is not None:
-            shutil.copy2(binary.stub, backends / "python")
-        device = "cuda" if _has_gpu() else "cpu"
+        lay_backends(binary, backends)
+        found = "cuda" if _has_gpu() else "cpu"
+        device = found if settings.device == "auto" else settings.device
         registry = Registry(models.root)
         self.parts = usable(registry, cards)
         self.models = export_repository(
@@ -173,14 +173,15 @@ class Triton:
             self.parts,
             settings.gradients,
             settings.precision,
+            settings.hidden,
         )
-        self._command = _command(binary, backends, repository, self._shared, settings, address)
+        self._command = command_line(binary, backends, repository, self._shared, settings, address)
 
     def start(self) -> None:
         """Starts the process; `ready` and probing are the caller's. Call from the main thread."""
         self._process = subprocess.Popen(
             self._command,
-            env=_environment(self._binary),
+            env=environment(self._binary),
             # Triton logs to both; standard output belongs to whoever started us.
             stdout=2,
             start_new_session=True,
@@ -239,7 +240,14 @@ def remove_leftovers() -> None:
             path.unlink(missing_ok=True)
 
 
-def _command(
+def lay_backends(binary: TritonBinary, folder: Path) -> None:
+    """Copies the python backend, with the process for this version of Python, into a new folder."""
+    shutil.copytree(binary.backends / "python", folder / "python")
+    if binary.stub is not None:
+        shutil.copy2(binary.stub, folder / "python")
+
+
+def command_line(
     binary: TritonBinary,
     backends: Path,
     repository: Path,
@@ -247,6 +255,16 @@ def _command(
     settings: GeneratorSettings,
     address: str,
 ) -> list[str]:
+    """The command line of a Triton.
+
+    Args:
+        binary: What to run.
+        backends: What `lay_backends` has made.
+        repository: What `export_repository` has written.
+        shared: What names of its shared memory begin with.
+        settings: Its other ports.
+        address: ``host:port`` of the gRPC endpoint.
+    """
     host, _, port = address.rpartition(":")
     command = [
         str(binary.server),
@@ -260,7 +278,10 @@ def _command(
         "--pinned-memory-pool-byte-size=0",
         "--disable-auto-complete-config",
     ]
-    if settings.http_port:
+    tls = TlsSettings()
+    command += tls_flags(tls)
+    # Triton speaks no TLS on its HTTP port, which would infer for everybody.
+    if settings.http_port and not offers_tls(tls):
         command += [f"--http-address={host}", f"--http-port={settings.http_port}"]
     else:
         command.append("--allow-http=false")
@@ -268,7 +289,47 @@ def _command(
         command += [f"--metrics-address={host}", f"--metrics-port={settings.metrics_port}"]
     else:
         command.append("--allow-metrics=false")
-    return command
+    return command + trace_flags(TracesSettings())
+
+
+def trace_flags(traces: TracesSettings) -> list[str]:
+    """Triton's spans of requests that come with a ``traceparent``; it makes none of its own accord."""
+    if not traces.http_endpoint:
+        return []
+    return [
+        "--trace-config=mode=opentelemetry",
+        "--trace-config=level=TIMESTAMPS",
+        "--trace-config=rate=0",
+        f"--trace-config=opentelemetry,url={traces.http_endpoint}",
+        "--trace-config=opentelemetry,resource=service.name=triton",
+        "--trace-config=opentelemetry,bsp_schedule_delay=1000",
+    ]
+
+
+def tls_flags(tls: TlsSettings) -> list[str]:
+    """Triton's TLS, which asks clients for certificates where there are authorities of clients.
+
+    Raises:
+        InvalidArgumentError: The settings are incomplete, a file cannot be used, or we could not probe
+            Triton ourselves for want of authorities of servers (reason INVALID_TLS).
+    """
+    # Checks the files: Triton's own messages do not say which is wrong.
+    if server_credentials(tls) is None:
+        return []
+    if tls.server_ca_file is None:
+        raise InvalidArgumentError(
+            "UNITSCOPE_TLS_SERVER_CA_FILE is needed beside UNITSCOPE_TLS_CERTIFICATE_FILE: the generator is "
+            "a client of its own Triton, too",
+            reason="INVALID_TLS",
+        )
+    flags = [
+        "--grpc-use-ssl=true",
+        f"--grpc-server-cert={tls.certificate_file}",
+        f"--grpc-server-key={tls.key_file}",
+    ]
+    if tls.client_ca_file is not None:
+        flags += ["--grpc-use-ssl-mutual=true", f"--grpc-root-cert={tls.client_ca_file}"]
+    return flags
 
 
 def _has_gpu() -> bool:

@@ -30,13 +30,15 @@ def make_server(
     settings: ServerSettings,
     gradients: bool = False,
     precision: Precision = "auto",
+    hidden: bool = False,
 ) -> Server:
     """The server with its models loaded, not yet started."""
     device = _device()
     plans = [plan_execution(network_spec(card), device, precision) for card in cards]
     registry = Registry(models.root)
     parts = usable(registry, cards)
-    servicer = V2Servicer(served_models(registry, cards, device, models.threads, parts, gradients, precision))
+    served = served_models(registry, cards, device, models.threads, parts, gradients, precision, hidden)
+    servicer = V2Servicer(served)
     entry = ServiceEntry(
         SERVICE,
         lambda server: service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server),

@@ -18,20 +18,21 @@ import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from services.generator.asked import Asked
 from services.generator.backend import GeneratorBackend, as_tensor, network_spec
 from services.generator.network import to_uint8
 from services.generator.parts.cards import parts_of, usable
 from services.generator.parts.network import PartsNetwork
 from services.generator.parts.store import load_parts
-from services.generator.repository import Tensor, signature
+from services.generator.repository import Interface, Tensor, signature
 from services.generator.settings import Precision
 from unitscope.errors import InvalidArgumentError, NotFoundError
 from unitscope.models.cards import ModelCard
 from unitscope.models.registry import Registry
 from unitscope.models.v2 import (
     MAX_BATCH,
-    REDUCE,
     gradient_model,
+    hidden_model,
     mapping_model,
     parts_model,
     synthesis_model,
@@ -48,16 +49,15 @@ _TYPES: Mapping[str, np.dtype[Any]] = {
 }
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-Run = Callable[[Arrays, int], tuple[npt.NDArray[Any], ...]]
-"""Of the inputs, and the factor that pictures are to be reduced by."""
+Run = Callable[[Arrays, Asked], tuple[npt.NDArray[Any], ...]]
+"""Of the inputs, and of what the request asks for beside them."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """One V2 model: its signature, and the function behind it, which gives one array an output."""
+    """One V2 model: its interface, and the function behind it, which gives one array an output."""
 
-    inputs: Sequence[Tensor]
-    outputs: Sequence[Tensor]
+    interface: Interface
     run: Run
 
 
@@ -69,6 +69,7 @@ def served_models(
     parts: Sequence[ModelCard] | None = None,
     gradients: bool = False,
     precision: Precision = "auto",
+    hidden: bool = False,
 ) -> dict[str, Served]:
     """Loads generators and their parts models, which share their generator's weights.
 
@@ -80,6 +81,7 @@ def served_models(
         parts: The parts models; by default all that `usable` finds.
         gradients: Whether to serve the gradient of each; it shares the weights.
         precision: As `plan_execution` takes it.
+        hidden: Whether to serve projections of hidden features of each; it shares the weights.
 
     Returns:
         The V2 models by name.
@@ -96,12 +98,13 @@ def served_models(
             mapping_model(card): _mapping(backend),
             synthesis_model(card): _synthesis(backend),
             gradient_model(card): _gradient(backend),
+            hidden_model(card): _hidden(backend),
         }
         for model in own:
             network = load_parts(model, registry.verified(model), card).to(device)
             runs[parts_model(card, model)] = _parts(backend, network)
-        for name, (inputs, outputs) in signature(card, network_spec(card), own, gradients).items():
-            found[name] = Served(inputs, outputs, runs[name])
+        for name, interface in signature(card, network_spec(card), own, gradients, hidden).items():
+            found[name] = Served(interface, runs[name])
     return found
 
 
@@ -110,8 +113,8 @@ def _mapping(backend: GeneratorBackend) -> Run:
 
 
 def _synthesis(backend: GeneratorBackend) -> Run:
-    def run(x: Arrays, reduce: int) -> tuple[npt.NDArray[Any], ...]:
-        pictures = backend.render_float_tensors(as_tensor(x["w"]), reduce)
+    def run(x: Arrays, asked: Asked) -> tuple[npt.NDArray[Any], ...]:
+        pictures = backend.render_float_tensors(as_tensor(x["w"]), asked.reduce)
         return to_uint8(pictures).cpu().numpy(), pictures.permute(0, 2, 3, 1).cpu().numpy()
 
     return run
@@ -119,6 +122,15 @@ def _synthesis(backend: GeneratorBackend) -> Run:
 
 def _gradient(backend: GeneratorBackend) -> Run:
     return lambda x, _: (backend.vjp(x["w"], x["cotangent"]),)
+
+
+def _hidden(backend: GeneratorBackend) -> Run:
+    def run(x: Arrays, asked: Asked) -> tuple[npt.NDArray[Any], ...]:
+        w, projections = as_tensor(x["w"]), as_tensor(x["projections"])
+        found = backend.project_tensors(w, projections, asked.layer, asked.pool, asked.reduce)
+        return tuple(tensor.cpu().numpy() for tensor in found)
+
+    return run
 
 
 def _parts(backend: GeneratorBackend, network: PartsNetwork) -> Run:
@@ -151,11 +163,11 @@ class V2Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
 
     def ModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Inputs and outputs; the batch is -1, as with Triton."""
-        model = self._model(request.name)
+        interface = self._model(request.name).interface
         kind = service_pb2.ModelMetadataResponse.TensorMetadata
         inputs, outputs = (
-            [kind(name=name, datatype=data_type, shape=[-1, *shape]) for name, data_type, shape in io]
-            for io in (model.inputs, model.outputs)
+            [kind(name=item[0], datatype=item[1], shape=interface.shape(item)) for item in io]
+            for io in (interface.inputs, interface.outputs)
         )
         return service_pb2.ModelMetadataResponse(
             name=request.name, versions=["1"], platform=NAME, inputs=inputs, outputs=outputs
@@ -164,20 +176,19 @@ class V2Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
     def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """One inference, with raw contents in both directions."""
         model = self._model(request.model_name)
-        arrays = _read(request, model.inputs)
-        wanted = _wanted(request, model.outputs)
-        # What is no integer reads as 0, which no model takes.
-        reduce = request.parameters[REDUCE].int64_param if REDUCE in request.parameters else 1
+        arrays = _read(request, model.interface)
+        wanted = _wanted(request, model.interface.outputs)
+        asked = Asked.of({key: _parameter(value) for key, value in request.parameters.items()})
         # The tensor library is not to be entered by several threads with one network.
         try:
             with self._lock:
-                results = model.run(arrays, reduce)
+                results = model.run(arrays, asked)
         except InvalidArgumentError as error:
             raise _bad(error.reason, error.message) from error
         answer = service_pb2.ModelInferResponse(
             model_name=request.model_name, model_version="1", id=request.id
         )
-        for (name, data_type, _), result in zip(model.outputs, results, strict=True):
+        for (name, data_type, _), result in zip(model.interface.outputs, results, strict=True):
             if name in wanted:
                 answer.outputs.add(name=name, datatype=data_type, shape=result.shape)
                 answer.raw_output_contents.append(np.ascontiguousarray(result).tobytes())
@@ -194,8 +205,15 @@ class V2Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         return model
 
 
-def _read(request: Any, inputs: Sequence[Tensor]) -> dict[str, npt.NDArray[Any]]:
+def _parameter(value: Any) -> Any:
+    """What a request's parameter holds; None where nothing."""
+    kind = value.WhichOneof("parameter_choice")
+    return getattr(value, kind) if kind else None
+
+
+def _read(request: Any, interface: Interface) -> dict[str, npt.NDArray[Any]]:
     """The request's tensors as arrays; checks type, shape and length."""
+    inputs = interface.inputs
     given = {tensor.name: i for i, tensor in enumerate(request.inputs)}
     if set(given) != {name for name, _, _ in inputs} or len(given) != len(request.inputs):
         needed = ", ".join(name for name, _, _ in inputs)
@@ -203,11 +221,14 @@ def _read(request: Any, inputs: Sequence[Tensor]) -> dict[str, npt.NDArray[Any]]
     if len(request.raw_input_contents) != len(request.inputs):
         raise _bad("WRONG_INPUTS", "every input must come as raw contents, in the order of inputs")
     arrays = {}
-    for name, data_type, shape in inputs:
-        place = given[name]
+    for item in inputs:
+        name, place = item[0], given[item[0]]
         tensor, data = request.inputs[place], request.raw_input_contents[place]
-        arrays[name] = _array(name, data_type, shape, tensor, data)
-    if len({len(array) for array in arrays.values()}) != 1:
+        arrays[name] = _array(name, item[1], interface.shape(item), tensor, data)
+    if not 1 <= len(arrays[inputs[0][0]]) <= MAX_BATCH:
+        name, rows = inputs[0][0], len(arrays[inputs[0][0]])
+        raise _bad("BATCH_OUT_OF_RANGE", f"{name} has {rows} rows; 1 to {MAX_BATCH} are allowed")
+    if interface.batched and len({len(array) for array in arrays.values()}) != 1:
         raise _bad("WRONG_TENSOR_SHAPE", "all inputs must have the same number of rows")
     return arrays
 
@@ -227,13 +248,12 @@ def _array(name: str, data_type: str, shape: Sequence[int], tensor: Any, data: b
     actual = list(tensor.shape)
     if tensor.datatype != data_type:
         raise _bad("WRONG_TENSOR_TYPE", f"{name} is {tensor.datatype}; {data_type} is needed")
-    fits = len(actual) == len(shape) + 1 and all(
-        n > 0 and want in (-1, n) for n, want in zip(actual[1:], shape, strict=True)
+    fits = len(actual) == len(shape) and all(
+        n >= 0 and want in (-1, n) for n, want in zip(actual, shape, strict=True)
     )
-    if not fits:
-        raise _bad("WRONG_TENSOR_SHAPE", f"{name} has the shape {actual}; {[-1, *shape]} is needed")
-    if not 1 <= actual[0] <= MAX_BATCH:
-        raise _bad("BATCH_OUT_OF_RANGE", f"{name} has {actual[0]} rows; 1 to {MAX_BATCH} are allowed")
+    # No rows at all are told apart from rows of nothing.
+    if not fits or 0 in actual[1:]:
+        raise _bad("WRONG_TENSOR_SHAPE", f"{name} has the shape {actual}; {list(shape)} is needed")
     dtype = _TYPES[data_type]
     if math.prod(actual) * dtype.itemsize != len(data):
         raise _bad("WRONG_TENSOR_LENGTH", f"{name} brings {len(data)} bytes for the shape {actual}")

@@ -10,12 +10,12 @@ from packs.avatars import dataset, readers
 from packs.avatars.check import differences
 from packs.avatars.classifiers import degrade, normalise
 from packs.avatars.dataset import Drawings, draw_codes
-from packs.avatars.frechet import frechet_distance
 from packs.avatars.generator import Recipe, Trainer, spec
 from packs.avatars.mapping import OFFSET, construct_mapping
 from packs.avatars.sheets import save_rows
 from services.generator.design import stem_spec
 from services.generator.network import StyleGanXl
+from services.generator.training.distance import frechet_distance
 from unitscope.worlds.factors import CLASSES, NAMES, VALUES, Glasses
 from unitscope.worlds.latents import Z_DIM, read_codes
 

@@ -24,7 +24,13 @@ from services.generator.v2_program import make_server
 from unitscope.errors import UnavailableError
 from unitscope.models.cards import ModelCard
 from unitscope.models.registry import Registry
-from unitscope.models.v2 import gradient_model, mapping_model, parts_model, synthesis_model
+from unitscope.models.v2 import (
+    gradient_model,
+    hidden_model,
+    mapping_model,
+    parts_model,
+    synthesis_model,
+)
 from unitscope.settings import ModelSettings, ServerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +94,14 @@ class RunningGenerator:
         found = self.infer(gradient_model(self.card), "w_cotangent", w=rows, cotangent=cotangent)
         return found.reshape(w.shape)
 
+    def project(
+        self, w: npt.NDArray[Any], projections: npt.NDArray[Any], **parameters: Any
+    ) -> list[npt.NDArray[Any]]:
+        """Pictures of w and projections of hidden features; parameters as `unitscope.models.v2` says."""
+        rows = np.ascontiguousarray(w[:, None] if w.ndim == 2 else w)
+        outputs = ("image", "projected")
+        return self.infer_all(hidden_model(self.card), outputs, parameters, w=rows, projections=projections)
+
     def render_parts(self, w: npt.NDArray[Any], parts: ModelCard) -> list[npt.NDArray[Any]]:
         """Pictures and labels of w, by a parts model that is served."""
         rows = np.ascontiguousarray(w[:, None] if w.ndim == 2 else w)
@@ -96,10 +110,10 @@ class RunningGenerator:
 
 @contextlib.contextmanager
 def in_process_generator(root: Path) -> Iterator[RunningGenerator]:
-    """Our V2 server over a registry folder, gradients included, in this process, on a free port."""
+    """Our V2 server over a registry folder, gradients and hidden features included, in this process, on a free port."""
     cards = Registry(root).cards("generator")
     settings = ServerSettings(listen="127.0.0.1:0", drain_seconds=0)
-    server = make_server(cards, ModelSettings(root=root), settings, gradients=True)
+    server = make_server(cards, ModelSettings(root=root), settings, gradients=True, hidden=True)
     address = server.start()
     try:
         yield RunningGenerator(address, cards[0])
@@ -129,10 +143,13 @@ def generator_program(root: Path, server: str, **environment: str) -> Iterator[R
         **environment,
     }
     command = [sys.executable, "-m", "services.generator", "--server", server]
-    gradients = environment.get("UNITSCOPE_GENERATOR_GRADIENTS") == "true"
+    extras = {
+        name: environment.get(f"UNITSCOPE_GENERATOR_{name.upper()}") == "true"
+        for name in ("gradients", "hidden")
+    }
     process = subprocess.Popen(command, env=env)
     try:
-        wait_until_renders(address, cards, process, usable(Registry(root), cards), gradients)
+        wait_until_renders(address, cards, process, usable(Registry(root), cards), **extras)
         yield RunningGenerator(address, cards[0], process)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -148,9 +165,10 @@ def wait_until_renders(
     process: subprocess.Popen[bytes] | None = None,
     parts: Sequence[ModelCard] = (),
     gradients: bool = False,
+    hidden: bool = False,
 ) -> None:
     """Waits until every model of a server answers a small inference, those of these parts too."""
-    probe = Probe(address, cards, parts=parts, gradients=gradients)
+    probe = Probe(address, cards, parts=parts, gradients=gradients, hidden=hidden)
     deadline = time.monotonic() + PATIENCE
     try:
         while not _renders(probe):

@@ -14,6 +14,8 @@ model             inputs                                         outputs
                                                                  ``labels`` UINT8 [B, H, W]
 ``...-gradient``  ``w`` FP32 [B, 1 or num_ws, w_dim],            ``w_cotangent`` FP32, of w's shape
                   ``cotangent`` FP32 [B, H, W, 3]
+``...-hidden``    ``w`` FP32 [B, 1 or num_ws, w_dim],            ``image`` UINT8 [B, H, W, 3],
+                  ``projections`` FP32 [K, channels]             ``projected`` FP32 [B, K, S, S]
 ================  =============================================  =====================================
 
 ``image`` is ``float_image`` (in [-1, 1]) clipped and rounded to 0..255. Synthesis takes the request
@@ -23,6 +25,15 @@ becomes their mean, and H and W of both outputs are divided by it.
 ``cotangent`` is dL/dx of any loss L of the picture x = ``float_image`` as it is before clipping and
 rounding; ``w_cotangent`` is dL/dw. The gradient model is there only where the generator was told to serve
 it (UNITSCOPE_GENERATOR_GRADIENTS).
+
+The hidden model renders like synthesis (``reduce`` included) and reduces what one layer wrote in that very
+pass. The request parameter ``layer`` names it; ``projections`` has a row for every direction and a column
+for every channel of the layer, K at most `MAX_PROJECTIONS`. ``projected[b, k]`` is the sum of the layer's
+channels weighted by row k, at every sample of the S x S canvas, margins included (the card's
+``layers[].out_size``); with the parameter ``pool`` true it is the mean over the canvas, and S is 1. One
+answer holds at most `MAX_PROJECTED_BYTES` of it. A request's projections are its own: a server never joins
+two requests for this model. It is there only where the generator was told to serve it
+(UNITSCOPE_GENERATOR_HIDDEN).
 """
 
 from __future__ import annotations
@@ -34,6 +45,18 @@ MAX_BATCH = 64
 
 REDUCE = "reduce"
 """The request parameter of synthesis that asks for smaller pictures."""
+
+LAYER = "layer"
+"""The request parameter of the hidden model that names the layer."""
+
+POOL = "pool"
+"""The request parameter of the hidden model that asks for means over the canvas."""
+
+MAX_PROJECTIONS = 256
+"""The most projections of one request."""
+
+MAX_PROJECTED_BYTES = 48 << 20
+"""The most that one answer holds of what was projected: a message of our servers also takes the pictures."""
 
 
 def mapping_model(card: ModelCard) -> str:
@@ -54,6 +77,11 @@ def parts_model(generator: ModelCard, parts: ModelCard) -> str:
 def gradient_model(card: ModelCard) -> str:
     """The V2 name of the generator's gradient: w or w+, cotangent of the picture -> cotangent of w."""
     return f"{_stem(card)}-gradient"
+
+
+def hidden_model(card: ModelCard) -> str:
+    """The V2 name of the generator with hidden features: w or w+, projections -> image and projected."""
+    return f"{_stem(card)}-hidden"
 
 
 def _stem(card: ModelCard) -> str:

@@ -19,11 +19,24 @@ from unitscope.errors import (
     InternalError,
     InvalidArgumentError,
     NotFoundError,
-    UnavailableError,
     UnitScopeError,
 )
 from unitscope.models import ModelCard
-from unitscope.models.v2 import MAX_BATCH, REDUCE, gradient_model, mapping_model, parts_model, synthesis_model
+from unitscope.models.v2 import (
+    LAYER,
+    MAX_BATCH,
+    POOL,
+    REDUCE,
+    gradient_model,
+    hidden_model,
+    mapping_model,
+    parts_model,
+    synthesis_model,
+)
+from unitscope.rpc.status import unavailable
+from unitscope.rpc.tls import channel_credentials, channel_options
+from unitscope.settings import TlsSettings
+from unitscope.signals import catalogue, logs, traces
 from workers.clients.batches import Pending, spans
 
 PEER = "the generator"
@@ -55,7 +68,12 @@ class GeneratorClient:
         # gRPC's default back-off reaches two minutes: a restarted server would be noticed too late.
         options = [("grpc.max_reconnect_backoff_ms", 2_000), ("grpc.initial_reconnect_backoff_ms", 200)]
         limits = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        self._client = v2.InferenceServerClient(address, channel_args=[*options, *limits])
+        tls = TlsSettings()
+        self._client = v2.InferenceServerClient(
+            address,
+            creds=channel_credentials(tls),
+            channel_args=[*options, *limits, *channel_options(address, tls)],
+        )
         self._card = card
         self._mapping = mapping_model(card)
         self._synthesis = synthesis_model(card)
@@ -179,6 +197,58 @@ class GeneratorClient:
 
         return Pending(result)
 
+    def render_projected(
+        self, w: Floats, layer: str, projections: Floats, pool: bool = False, reduce: int = 1
+    ) -> tuple[NDArray[np.uint8], Floats]:
+        """Images, as `render` gives them, and hidden features of the same pass reduced by directions.
+
+        Args:
+            w: (batch, w_dim) or w+ (batch, num_ws, w_dim).
+            layer: A layer's name on the generator's card, e.g. "L13_52_1024".
+            projections: float32 (k, channels): weights of the layer's channels, at most
+                `v2.MAX_PROJECTIONS` rows.
+            pool: Whether to average over the layer's canvas, margins included.
+            reduce: Of the images, as in `render`.
+
+        Returns:
+            uint8 (batch, height, width, 3), and float32 (batch, k, size, size) over the layer's canvas, or
+            (batch, k) if pooled.
+
+        Raises:
+            NotFoundError: The generator does not serve hidden features (reason HIDDEN_NOT_SERVED).
+            InvalidArgumentError: The layer does not exist (UNKNOWN_LAYER), the projections are none of it
+                (WRONG_TENSOR_SHAPE, NON_FINITE_PROJECTIONS), or those of one picture are beyond what an
+                answer holds (TOO_MANY_FEATURES).
+        """
+        projections = np.ascontiguousarray(projections, np.float32)
+        asked = {LAYER: layer, POOL: pool, REDUCE: reduce}
+        absent = NotFoundError(
+            f"{PEER} {self._card.name} does not serve hidden features; start it with "
+            "UNITSCOPE_GENERATOR_HIDDEN=true",
+            reason="HIDDEN_NOT_SERVED",
+            generator=self._card.name,
+        )
+        size = 1 if pool else self._canvas(layer)
+        row_bytes = w[:1].nbytes + 4 * len(projections) * size**2
+        pending = [
+            self._infer(
+                hidden_model(self._card),
+                {"w": _layers(w[part]), "projections": projections},
+                ("image", "projected"),
+                absent,
+                asked,
+            )
+            for part in spans(len(w), row_bytes, MAX_BATCH)
+        ]
+        images, projected = zip(*(part.result() for part in pending), strict=True)
+        found = np.concatenate(projected)
+        return np.concatenate(images), found[:, :, 0, 0] if pool else found
+
+    def _canvas(self, layer: str) -> int:
+        """The edge of a layer's canvas; 1 where there is no such layer, which the server says."""
+        layers = self._card.architecture["spec"]["layers"]
+        return next((int(item["out_size"]) for item in layers if item["name"] == layer), 1)
+
     def renderer(self) -> Renderer:
         """Which server renders.
 
@@ -201,7 +271,7 @@ class GeneratorClient:
         arrays: dict[str, NDArray[Any]],
         outputs: Sequence[str],
         absent: UnitScopeError | None = None,
-        parameters: dict[str, int] | None = None,
+        parameters: dict[str, Any] | None = None,
     ) -> Pending[list[NDArray[Any]]]:
         """Asks for outputs by name; `absent` is what a server without this model stands for, if given."""
         inputs = []
@@ -213,13 +283,18 @@ class GeneratorClient:
 
         def receive(result: Any, error: InferenceServerException | None) -> None:
             answer.append(error if error is not None else result)
+            traces.end_call(call, error)
             answered.set()
 
+        call = traces.start_call("inference.GRPCInferenceService/ModelInfer")
+        if "image" in outputs:
+            catalogue.RENDERS.add(len(next(iter(arrays.values()))))
         try:
             self._client.async_infer(
                 model,
                 inputs,
                 receive,
+                headers=dict([*logs.to_metadata(), *traces.to_metadata(call)]),
                 outputs=[v2.InferRequestedOutput(name) for name in outputs],
                 client_timeout=self._seconds,
                 parameters=parameters,
@@ -249,11 +324,7 @@ def from_v2_error(error: InferenceServerException) -> UnitScopeError:
     message = str(error.message() or "no message")
     status = _status(error)
     if status == "UNAVAILABLE" or any(text in message for text in _UNHEALTHY):
-        return UnavailableError(
-            f"{PEER} does not answer ({message}); is it running, and is the address right?",
-            reason="SERVICE_UNAVAILABLE",
-            peer=PEER,
-        )
+        return unavailable(PEER, message)
     named = _REASON.search(message)
     if named is not None:
         return InvalidArgumentError(named[2].strip(), reason=named[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,10 +13,11 @@ import numpy as np
 from services.generator.configurations import official_name, parameter_count
 from services.generator.importing.architecture import FoundNetwork
 from services.generator.importing.limits import Limits, printable
+from services.generator.importing.scratch import scratch_folder
 from services.generator.importing.source import open_source, read_network
 from services.generator.importing.tensors import Weights
 from unitscope.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError
-from unitscope.models.cards import WEIGHTS_FILE, FileEntry, ModelCard, file_entry
+from unitscope.models.cards import WEIGHTS_FILE, FileEntry, ModelCard
 from unitscope.models.lineage import with_lineage
 from unitscope.models.registry import ModelReference
 
@@ -62,7 +62,8 @@ def import_stylegan_xl(
     if folder.exists():
         raise _exists(full_name)
     limits = limits or Limits()
-    network = read_network(open_source(file, limits), limits)
+    data = open_source(file, limits)
+    network = read_network(data, limits)
     labels = tuple(classes) or tuple(str(i) for i in range(network.spec.num_classes))
     if len(labels) != network.spec.num_classes:
         raise InvalidArgumentError(
@@ -70,12 +71,12 @@ def import_stylegan_xl(
             reason="CLASS_COUNT",
             field="classes",
         )
-    source = file_entry(file)
+    source = FileEntry(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
     try:
         root.mkdir(parents=True, exist_ok=True)
-        # Beside the packs and deeper than models lie, so that no listing sees half of one.
-        with tempfile.TemporaryDirectory(prefix=".importing-", dir=root) as scratch:
-            made = Path(scratch) / "new" / "model"
+        with scratch_folder(root) as scratch:
+            # Deeper than models lie, so that no listing sees half of one.
+            made = scratch / "new" / "model"
             made.mkdir(parents=True)
             weights = write_safetensors(made / WEIGHTS_FILE, network.weights)
             card = _card(network, full_name, labels, weights, description, license_name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import mmap
+import os
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from services.generator.importing.architecture import FoundNetwork, find_network
 from services.generator.importing.limits import Limits, check_limit, refuse
@@ -22,36 +24,71 @@ _OTHERS = (
     (b"<", "it is a page of the web, perhaps the publisher's answer that a download failed"),
 )
 
+_START, _PIECE = 32, 16 << 20
+
 
 def open_source(path: Path, limits: Limits) -> memoryview:
-    """The file's bytes, mapped: only what is looked at comes into memory.
+    """The file's bytes, read once into memory, read-only.
+
+    A mapped file would do with less, but whoever shortens it meanwhile would end this process by SIGBUS,
+    without a word; and what is parsed would not be certain to be what is digested.
 
     Raises:
         NotFoundError: There is no such file (reason FILE_NOT_FOUND).
-        InvalidArgumentError: It is empty or no pickle (NOT_A_CHECKPOINT), too large (FILE_SIZE_LIMIT) or
-            cannot be read (FILE_UNREADABLE).
+        InvalidArgumentError: It is empty or no pickle (NOT_A_CHECKPOINT), too large (FILE_SIZE_LIMIT) or for
+            this machine's memory (FILE_EXCEEDS_MEMORY), cannot be read (FILE_UNREADABLE), or was changed
+            while it was read (FILE_CHANGED).
     """
     if not path.is_file():
         raise NotFoundError(f"there is no file {path}", reason="FILE_NOT_FOUND", field="file")
-    size = path.stat().st_size
-    check_limit("FILE_SIZE", size, limits.file_bytes, f"bytes of {path.name}")
-    if size == 0:
-        raise refuse("NOT_A_CHECKPOINT", f"{path.name} is empty; fetch it again")
     try:
-        with path.open("rb") as file:
-            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            check_limit("FILE_SIZE", size, limits.file_bytes, f"bytes of {path.name}")
+            if size == 0:
+                raise refuse("NOT_A_CHECKPOINT", f"{path.name} is empty; fetch it again")
+            # Before all of it is read: most of what is no checkpoint says so at once.
+            _check_start(path.name, os.pread(file.fileno(), _START, 0))
+            _check_memory(path.name, size)
+            data = np.empty(size, np.uint8)
+            count = _read_into(file, data.data)
+            now = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise refuse("FILE_UNREADABLE", f"{path.name} cannot be read: {error.strerror or error}") from error
-    if data[0] != 0x80:
-        start = bytes(data[:32])
+    if count != size or now != size:
+        raise refuse(
+            "FILE_CHANGED",
+            f"{path.name} changed while it was read: it had {size:,} bytes and has {now:,}; wait until its "
+            "download is complete",
+        )
+    return data.data.toreadonly()
+
+
+def _check_start(name: str, start: bytes) -> None:
+    if start[:1] != b"\x80":
         what = next(
             (text for magic, text in _OTHERS if start.startswith(magic)), f"it begins with {start[:8]!r}"
         )
+        raise refuse("NOT_A_CHECKPOINT", f"{name} is no StyleGAN-XL checkpoint, which is a pickle: {what}")
+
+
+def _check_memory(name: str, size: int) -> None:
+    """Refuses what the whole machine's memory does not hold, before the system ends this process."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory:
         raise refuse(
-            "NOT_A_CHECKPOINT",
-            f"{path.name} is no StyleGAN-XL checkpoint, which is a pickle: {what}",
+            "FILE_EXCEEDS_MEMORY",
+            f"{name} has {size:,} bytes, and this machine {memory:,} bytes of memory, which a checkpoint is "
+            "read into",
         )
-    return data
+
+
+def _read_into(file: Any, buffer: memoryview) -> int:
+    """Reads until the buffer is full or the file ends; how many bytes came."""
+    count = 0
+    while count < len(buffer) and (read := file.readinto(buffer[count : count + _PIECE])):
+        count += read
+    return count
 
 
 def read_network(data: memoryview, limits: Limits) -> FoundNetwork:

@@ -49,7 +49,8 @@ def triton(pack: Path) -> Iterator[RunningGenerator]:
         find_triton()
     except UnavailableError as error:
         pytest.skip(error.message)
-    with generator_program(pack, "triton", UNITSCOPE_GENERATOR_GRADIENTS="true") as running:
+    extras = {"UNITSCOPE_GENERATOR_GRADIENTS": "true", "UNITSCOPE_GENERATOR_HIDDEN": "true"}
+    with generator_program(pack, "triton", **extras) as running:
         yield running
 
 

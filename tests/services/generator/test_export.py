@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from services.generator import export
 from services.generator.backend import GeneratorBackend
-from services.generator.commands import app
+from services.generator.commands import onnx_app
 from services.generator.export import export_onnx, export_program, onnx_difference
+from unitscope.cli.app import app
 from unitscope.errors import AlreadyExistsError, DataLossError, FailedPreconditionError
 from unitscope.models.cards import ModelCard
 
@@ -105,11 +106,11 @@ def test_without_the_packages_the_message_names_them(
 
 def test_the_command_states_the_difference(pack: Path, card: ModelCard, tmp_path: Path) -> None:
     target = tmp_path / "tiny.onnx"
-    arguments = ["export-onnx", str(target), "--model", card.name, "--root", str(pack)]
-    done = CliRunner().invoke(app, arguments)
+    arguments = [str(target), "--model", card.name, "--models", str(pack)]
+    done = CliRunner().invoke(onnx_app, arguments)
     assert done.exit_code == 0, done.output
     assert f"{card.name} {card.short_digest}, {target.stat().st_size} bytes" in done.output
     assert "under onnxruntime: " in done.output
-    again = CliRunner().invoke(app, arguments)
-    assert again.exit_code == 2
+    again = CliRunner().invoke(app, ["models", "export-onnx", *arguments])
+    assert again.exit_code != 0
     assert "name a new file" in again.output

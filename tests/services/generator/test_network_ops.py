@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor
 
-from services.generator import fast, plain
+from services.generator import banded, fast, plain
 from services.generator.filters import design_lowpass
+from services.generator.layers import SynthesisLayer
 from tests.services.generator.golden import GOLDEN, RESOLUTIONS, golden_spec, golden_weights
 from unitscope.errors import InvalidArgumentError
 
@@ -128,7 +129,7 @@ def test_the_result_does_not_depend_on_the_size_of_the_parts(
     down = torch.randn(30, 10, generator=rng)
     results = []
     for values in (1, 5000, 2**30):
-        monkeypatch.setattr(fast, "_CACHE_VALUES", values)
+        monkeypatch.setattr(banded, "DENSE_VALUES", values)
         results.append(fast.filtered_lrelu(x, (up, up), (down, down), 256.0))
     torch.testing.assert_close(results[0], results[2])
     torch.testing.assert_close(results[1], results[2])
@@ -146,3 +147,38 @@ def test_a_filter_that_cannot_exist_is_refused(taps: int, cutoff: float, half_wi
 def test_one_tap_is_the_identity() -> None:
     assert design_lowpass(1, 2.0, 1.0, rate=32) is None
     assert torch.equal(fast.resampling_matrix(4, None), torch.eye(4))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_kernel_is_prepared_once_while_its_weights_stay(dtype: torch.dtype) -> None:
+    layer = SynthesisLayer(golden_spec(16).layers[0], 64)
+    assert layer._kernel(dtype) is not layer._kernel(dtype), "weights that are trained change at any time"
+    layer.requires_grad_(False)
+    with torch.inference_mode():
+        kernel = layer._kernel(dtype)
+    assert layer._kernel(dtype) is kernel
+    assert not kernel.energy.is_inference(), "gradients by w pass it"
+    assert (kernel.weight is layer.weight) == (dtype is torch.float32), "float32 weights are not copied"
+    with torch.no_grad():
+        layer.weight.mul_(torch.linspace(1, 2, len(layer.weight))[:, None, None, None])
+    changed = layer._kernel(dtype)
+    assert changed is not kernel
+    expected = fast.Kernel.of(layer.weight, dtype)
+    torch.testing.assert_close(changed.energy, expected.energy)
+    torch.testing.assert_close(changed.energy.sum(1), torch.full((16,), 16.0 * 9))
+
+
+@pytest.mark.parametrize("size", [3, 40])
+def test_styles_of_one_row_go_wherever_less_is_to_be_scaled(size: int) -> None:
+    """Into the kernel below a large canvas, onto a small one: equal but for rounding."""
+    rng = torch.Generator().manual_seed(0)
+    x, styles = torch.randn(1, 6, size, size, generator=rng), torch.randn(1, 6, generator=rng)
+    weight, bias = torch.randn(5, 6, 3, 3, generator=rng), torch.randn(5, generator=rng)
+    gain = torch.tensor(0.7)
+    expected = plain.modulated_conv2d(x, weight, styles, padding=2, input_gain=gain) + bias[:, None, None]
+    with torch.no_grad():
+        y = fast.modulated_conv2d(x, weight, styles, padding=2, input_gain=gain, bias=bias)
+    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
+    y = fast.modulated_conv2d(x, weight, styles.requires_grad_(), padding=2, input_gain=gain, bias=bias)
+    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
+    assert y.requires_grad

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +16,23 @@ import pytest
 import tritonclient.grpc as v2
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
-from tritonclient.utils import shared_memory
-from typer.testing import CliRunner
+from tritonclient.utils import InferenceServerException, shared_memory
+from typer.testing import CliRunner, Result
 
 from services.generator.__main__ import choose
 from services.generator.backend import GeneratorBackend
-from services.generator.commands import app
 from services.generator.parts.network import PartsNetwork
 from services.generator.repository import export_repository
-from services.generator.triton_server import find_triton, remove_leftovers
+from services.generator.settings import GeneratorSettings
+from services.generator.triton_server import Triton, find_triton, remove_leftovers
+from services.generator.v2_program import make_server
 from tests.support.generator import RunningGenerator, generator_program, wait_until_renders
+from unitscope.cli.app import app
 from unitscope.errors import FailedPreconditionError, UnavailableError
 from unitscope.models.cards import ModelCard
 from unitscope.models.registry import Registry
-from unitscope.models.v2 import MAX_BATCH, gradient_model, synthesis_model
+from unitscope.models.v2 import MAX_BATCH, gradient_model, hidden_model, synthesis_model
+from unitscope.settings import ModelSettings, ServerSettings
 
 W = np.random.default_rng(6).standard_normal((3, 24)).astype(np.float32)
 
@@ -66,6 +72,19 @@ def test_a_killed_process_is_replaced(
     assert killed.pid not in {process.pid for process in _processes(triton, victim)}
 
 
+def _unregister(client: v2.InferenceServerClient, name: str) -> None:
+    """Triton lets go of a request, and so of its memory, a moment after it was answered."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            client.unregister_system_shared_memory(name)
+            return
+        except InferenceServerException as error:
+            if "in use" not in str(error.message()) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
+
+
 @pytest.mark.integration
 def test_w_and_pictures_pass_through_shared_memory(
     triton: RunningGenerator, backend: GeneratorBackend
@@ -86,10 +105,32 @@ def test_w_and_pictures_pass_through_shared_memory(
         assert not any(answer.get_response().raw_output_contents), "no picture came over the wire"
         pictures = shared_memory.get_contents_as_numpy(region, np.uint8, expected.shape, offset=w.nbytes)
         np.testing.assert_array_equal(pictures, expected)
-        client.unregister_system_shared_memory(name)
+        _unregister(client, name)
     finally:
         client.close()
         shared_memory.destroy_shared_memory_region(region)
+
+
+@pytest.mark.integration
+def test_requests_that_come_together_are_computed_together(
+    triton: RunningGenerator, backend: GeneratorBackend
+) -> None:
+    """By Triton's own count: fewer executions than requests, whose rows are those that were sent."""
+    model, expected = synthesis_model(triton.card), backend.render(W)
+
+    def counted() -> tuple[int, int, int]:
+        with contextlib.closing(v2.InferenceServerClient(triton.address)) as client:
+            (found,) = client.get_inference_statistics(model).model_stats
+        return found.inference_stats.success.count, found.inference_count, found.execution_count
+
+    before = counted()
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda i: triton.render(W[i % 3 : i % 3 + 1]), range(64)))
+    assert all((answer == expected[i % 3]).all() for i, answer in enumerate(answers))
+    requests, rows, executions = (now - then for now, then in zip(counted(), before, strict=True))
+    # The supervisor's probe may ask once or twice meanwhile.
+    assert 64 <= requests == rows < 70
+    assert executions < requests
 
 
 @pytest.mark.integration
@@ -201,27 +242,77 @@ def test_a_repository_for_gpus_serves_gradients_where_asked_to(
     assert "GradientModel" in (tmp_path / names[2] / "1" / "model.py").read_text()
 
 
-def test_the_command_exports_once(pack: Path, card: ModelCard, tmp_path: Path) -> None:
+def test_hidden_features_are_a_model_that_is_not_batched(pack: Path, card: ModelCard, tmp_path: Path) -> None:
+    names = export_repository(Registry(pack), [card], tmp_path, parts=[], hidden=True)
+    assert names[-1] == hidden_model(card)
+    text = (tmp_path / names[-1] / "config.pbtxt").read_text()
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    assert config.max_batch_size == 0
+    assert not config.HasField("dynamic_batching")
+    assert [(t.name, list(t.dims)) for t in config.input] == [("w", [-1, -1, 24]), ("projections", [-1, -1])]
+    assert [t.name for t in config.output] == ["image", "projected"]
+    assert "HiddenModel" in (tmp_path / names[-1] / "1" / "model.py").read_text()
+
+
+def test_a_card_that_does_not_match_its_tensors_is_served_by_neither(
+    pack: Path, card: ModelCard, tmp_path: Path
+) -> None:
+    """The files are those on the card; the network is another."""
+    root = tmp_path / "models"
+    shutil.copytree(pack, root)
+    spec = card.architecture["spec"] | {"num_classes": 5, "embed_classes": 5}
+    wrong = card.model_copy(
+        update={"architecture": card.architecture | {"spec": spec}, "classes": (*card.classes, "elm")}
+    )
+    wrong.save(root.joinpath(*card.name.split("/")))
+    registry, models = Registry(root), ModelSettings(root=root)
+    says = r"tiny/generator: the weights do not fit .* e\.g\. mapping\.w_avg \(4, 24\) instead of \(5, 24\)"
+    starts = {
+        "export": lambda: export_repository(registry, [wrong], tmp_path / "repository", parts=[]),
+        "v2": lambda: make_server([wrong], models, ServerSettings()),
+    }
+    with contextlib.suppress(UnavailableError):
+        binary = find_triton()
+        starts["triton"] = lambda: Triton(binary, [wrong], models, GeneratorSettings(), "127.0.0.1:0")
+    for name, start in starts.items():
+        with pytest.raises(FailedPreconditionError, match=says) as caught:
+            start()
+        assert caught.value.reason == "INVALID_WEIGHTS", name
+    assert not (tmp_path / "repository").exists()
+
+
+def _export(pack: Path, card: ModelCard, target: Path, *wished: str) -> Result:
+    words = ["models", "export-triton", str(target), "--model", card.name, "--models", str(pack)]
+    return CliRunner().invoke(app, [*words, *wished])
+
+
+def test_the_command_exports_once_or_updates(pack: Path, card: ModelCard, tmp_path: Path) -> None:
     target = tmp_path / "repository"
-    arguments = ["export-triton", str(target), "--model", card.name, "--root", str(pack)]
-    done = CliRunner().invoke(app, arguments)
+    target.mkdir()
+    done = _export(pack, card, target)
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in target.iterdir()) == sorted(done.output.split())
-    again = CliRunner().invoke(app, arguments)
-    assert again.exit_code == 2
-    assert "name a new folder" in again.output
+    again = _export(pack, card, target)
+    assert again.exit_code == 6
+    assert "name a new folder, or give --update" in again.output
+    assert _export(pack, card, target, "--update").exit_code == 0
+    assert (target / synthesis_model(card) / "2" / "model.py").is_file()
+    (tmp_path / "file").write_text("x")
+    assert _export(pack, card, tmp_path / "file", "--update").exit_code == 6
+    assert "cannot be made" in _export(pack, card, tmp_path / "file" / "below").output
 
 
 def test_the_command_passes_on_what_it_is_told(pack: Path, card: ModelCard, tmp_path: Path) -> None:
     target = tmp_path / "repository"
-    arguments = ["export-triton", str(target), "--model", card.name, "--root", str(pack)]
-    wished = ["--gradients", "--device", "cuda", "--precision", "float32", "--instances", "2"]
-    done = CliRunner().invoke(app, [*arguments, *wished])
+    wished = ["--gradients", "--hidden", "--device", "cuda", "--precision", "float32", "--instances", "2"]
+    done = _export(pack, card, target, *wished)
     assert done.exit_code == 0, done.output
-    assert gradient_model(card) in done.output.split()
+    assert {gradient_model(card), hidden_model(card)} <= set(done.output.split())
     text = (target / synthesis_model(card) / "config.pbtxt").read_text()
     assert "count: 2 kind: KIND_GPU" in text
     assert 'key: "precision" value: { string_value: "float32" }' in text
-    refused = CliRunner().invoke(app, [*arguments, "--precision", "int8"])
-    assert refused.exit_code == 2
-    assert "float16" in refused.output
+    for option, value, says in (("--precision", "int8", "float16"), ("--device", "tpu", "cpu or cuda")):
+        refused = _export(pack, card, tmp_path / "none", option, value)
+        assert refused.exit_code == 2
+        assert says in refused.output
+    assert not (tmp_path / "none").exists()

@@ -214,6 +214,12 @@ BAD: dict[str, tuple[Infer, str]] = {
         lambda s: s.render(np.full((2, 24), np.nan, np.float32)),
         "NON_FINITE_W: w holds NaN or infinity, first in row 0",
     ),
+    "w with infinity in one row": (
+        lambda s: s.render(np.where(np.arange(3)[:, None] == 2, -np.inf, W[:3]).astype(np.float32)),
+        "NON_FINITE_W: w holds NaN or infinity, first in row 2",
+    ),
+    "ten thousand rows": (lambda s: s.render(np.zeros((10_000, 24), np.float32)), "64"),
+    "ten thousand z": (lambda s: s.map(np.zeros((10_000, 16), np.float32), np.zeros(10_000, int), 1), "64"),
     "too many rows": (
         lambda s: s.render(np.zeros((MAX_BATCH + 1, 24), np.float32)),
         str(MAX_BATCH),

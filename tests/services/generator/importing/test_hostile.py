@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 
+from services.generator.importing import source
 from services.generator.importing.importer import import_stylegan_xl
 from services.generator.importing.limits import Limits
 from services.generator.importing.opcodes import OpcodeStream
@@ -102,3 +105,45 @@ def test_limits_are_those_that_were_asked_for(room: Path) -> None:
         "TENSOR_COUNT_LIMIT": Limits(tensors=20),
     }.items():
         assert refusal(data, limits).reason == name
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_refused(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a mapped file the system would end the process."""
+    path, read = Path("hostile.pkl"), source._read_into
+    path.write_bytes(checkpoint_bytes(16))
+
+    def shrinking(file: BinaryIO, buffer: memoryview) -> int:
+        os.truncate(path, 1000)
+        return read(file, buffer)
+
+    def shrunk(file: BinaryIO, buffer: memoryview) -> int:
+        count = read(file, buffer)
+        os.truncate(path, 1000)
+        return count
+
+    for change in (shrinking, shrunk):
+        path.write_bytes(checkpoint_bytes(16))
+        monkeypatch.setattr(source, "_read_into", change)
+        with pytest.raises(InvalidArgumentError, match=r"had [\d,]+ bytes and has 1,000") as raised:
+            import_stylegan_xl(path, Path("models"), name="a/b")
+        assert raised.value.reason == "FILE_CHANGED"
+    assert not Path("models").exists()
+
+
+def test_a_file_that_shrinks_after_it_was_read_does_no_harm(room: Path) -> None:
+    path, whole = Path("hostile.pkl"), checkpoint_bytes(16)
+    path.write_bytes(whole)
+    data = source.open_source(path, Limits())
+    os.truncate(path, 0)
+    assert bytes(data) == whole
+    with pytest.raises(TypeError):
+        data[0] = 0
+
+
+def test_a_file_beyond_the_memory_of_the_machine_is_refused(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 2, "SC_PAGE_SIZE": 4096}.__getitem__)
+    error = refusal(checkpoint_bytes(16))
+    assert error.reason == "FILE_EXCEEDS_MEMORY"
+    assert "8,192 bytes of memory" in error.message

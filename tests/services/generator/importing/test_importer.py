@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from safetensors.torch import load_file
 
 from services.generator.backend import GeneratorBackend
 from services.generator.importing.importer import import_stylegan_xl
+from services.generator.importing.scratch import scratch_folder
 from services.generator.network import to_uint8
 from tests.services.generator.golden import (
     RESOLUTIONS,
@@ -175,6 +180,51 @@ def test_a_model_is_listed_when_it_is_complete_and_not_before(
     monkeypatch.setattr(Path, "rename", rename)
     imported(tmp_path, checkpoint_bytes(16))
     assert len(Registry(root).cards()) == 1
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from services.generator.importing import importer
+importer.with_lineage = lambda card, folder: os.kill(os.getpid(), signal.SIGKILL)
+importer.import_stylegan_xl(Path(sys.argv[1]), Path(sys.argv[2]), name="a/killed")
+"""
+
+
+def test_what_a_killed_import_leaves_is_removed_by_the_next(tmp_path: Path) -> None:
+    """And the folder of one that runs is left alone."""
+    file, root = tmp_path / "official.pkl", tmp_path / "models"
+    file.write_bytes(checkpoint_bytes(16))
+    done = subprocess.run([sys.executable, "-c", _KILLED, file, root], check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = root.glob(".importing-*")
+    assert (left / "new" / "model" / "model.safetensors").is_file()
+    assert not Registry(root).cards()
+    with scratch_folder(root) as running:
+        assert not left.exists()
+        (running / "work").write_text("in progress")
+        imported(tmp_path, checkpoint_bytes(16), "a/next")
+        assert (running / "work").is_file()
+    assert sorted(path.name for path in root.iterdir()) == ["a"]
+
+
+def test_a_folder_that_was_taken_for_a_leftover_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between making it and locking it another import may look."""
+    lock, taken = fcntl.flock, []
+
+    def late(descriptor: int, how: int) -> None:
+        if not taken:
+            taken.extend(tmp_path.glob(".importing-*"))
+            taken[0].rmdir()
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with scratch_folder(tmp_path) as folder:
+        assert folder.is_dir()
+        assert folder != taken[0]
+    assert not list(tmp_path.iterdir())
 
 
 def test_names_are_checked_before_the_file(tmp_path: Path) -> None:
