@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
 
-from services.classifier.classifier import BATCH
+from services.classifier.networks import BATCH
 from services.classifier.pool import Pool
 from services.classifier.servicer import MAX_BATCH, MAX_EDGE, SERVICE, ClassifierServicer
+from unitscope import signals
 from unitscope.errors import UnitScopeError
 from unitscope.models.registry import Registry
 from unitscope.rpc import Server, ServiceEntry
+from unitscope.rpc.exposure import check_server
 from unitscope.settings import ModelSettings, ServerSettings
 from unitscope.v1 import classifier_pb2_grpc, info_pb2
 from unitscope.version import package_version
@@ -81,13 +82,15 @@ def main(
 
     UNITSCOPE_MODELS_ROOT=models UNITSCOPE_SERVER_LISTEN=127.0.0.1:7401 python -m services.classifier
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     models = ModelSettings()
     try:
+        signals.begin("classifier", serves=not self_test)
         if self_test:
+            check_server("classifier", ServerSettings())
             check(models)
         else:
             make_server(models, ServerSettings()).run()
+            signals.end()
     except UnitScopeError as error:
         typer.echo(error.message, err=True)
         raise typer.Exit(1) from None

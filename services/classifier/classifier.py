@@ -1,8 +1,10 @@
-"""Runs a classifier in fixed, padded batches, so that a result does not depend on its neighbours."""
+"""Runs a classifier in fixed, padded batches, so that a result does not depend on its neighbours.
+
+The kernels that a tensor library picks, and with them the last bits, depend on the batch size.
+"""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,20 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from services.classifier.networks import Network, build
+from services.classifier.networks import Network
+from services.classifier.turns import Turns
 from unitscope.errors import FailedPreconditionError, InvalidArgumentError
-from unitscope.models.cards import WEIGHTS_FILE, InputSpec, ModelCard
-from unitscope.models.registry import Registry
-
-BATCH = 32
-"""Rows that are evaluated at once, always: shorter batches are padded with zeros.
-
-The kernels that a tensor library picks, and with them the last bits, depend on the batch size.
-"""
+from unitscope.models.cards import InputSpec, ModelCard
 
 Images = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -62,8 +57,8 @@ class Classifier:
         self._input = card.input
         self._network = network
         self._device = torch.device(device)
-        self._lock = threading.Lock()
-        network.module.to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._lock = Turns()
+        network.to(self._device)
 
     def read(
         self,
@@ -88,7 +83,7 @@ class Classifier:
         """
         declared = self.card.layers_of(layer)
         found: list[tuple[Any, ...]] = []
-        for part in _batches(images):
+        for part in _batches(images, self._network.batch):
             between()
             with self._lock, torch.inference_mode():
                 batch = preprocess(torch.from_numpy(part).to(self._device), self._input)
@@ -140,60 +135,51 @@ class Classifier:
                 field="features",
             )
         found = []
-        for part in _batches(features):
+        for part in _batches(features, self._network.batch):
             between()
             with self._lock, torch.inference_mode():
-                found.append(self._network.head(torch.from_numpy(part).to(self._device)))
+                found.append(self._network.head(torch.from_numpy(part).to(self._device), declared))
         return _joined(found, len(features))
 
 
-def load_classifier(card: ModelCard, registry: Registry, device: str = "cpu") -> Classifier:
-    """Loads a classifier's weights, checked against its card.
-
-    Raises:
-        DataLossError: The weights are not those on the card.
-        FailedPreconditionError: The weights do not fit the architecture (reason INVALID_WEIGHTS), or
-            the card is at fault (INVALID_CARD, UNKNOWN_ARCHITECTURE).
-    """
-    folder = registry.verified(card)
-    network = build(card)
-    try:
-        network.module.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (RuntimeError, OSError) as error:
-        raise FailedPreconditionError(
-            f"{card.name}: the weights do not fit the architecture on the card: {str(error)[:300]}",
-            reason="INVALID_WEIGHTS",
-            model=card.name,
-        ) from error
-    return Classifier(card, network, device)
-
-
 def preprocess(images: Tensor, spec: InputSpec) -> Tensor:
-    """Scales, resizes and normalises.
+    """Resizes, cuts out, scales and normalises.
 
     Args:
         images: uint8 ``(batch, height, width, 3)``.
         spec: What the classifier wants.
 
     Returns:
-        float32 ``(batch, 3, spec.height, spec.width)``, channels last in memory. Resizing is bilinear
-        with antialiasing.
+        float32 ``(batch, 3, spec.height, spec.width)``, channels last in memory. Resizing is with
+        antialiasing.
     """
     x = images.permute(0, 3, 1, 2).float().div_(255)
     size = (spec.height, spec.width)
-    if tuple(x.shape[2:]) != size:
-        x = functional.interpolate(x, size=size, mode="bilinear", antialias=True)
+    scaled = _scaled(x.shape[2], x.shape[3], spec.shorter_edge) if spec.shorter_edge else size
+    if tuple(x.shape[2:]) != scaled:
+        # Bicubic weights overshoot; pixels do not.
+        x = functional.interpolate(x, size=scaled, mode=spec.interpolation, antialias=True).clamp_(0, 1)
+    top, left = (scaled[0] - size[0]) // 2, (scaled[1] - size[1]) // 2
+    x = x[:, :, top : top + size[0], left : left + size[1]]
+    if spec.channels == "bgr":
+        x = x.flip(1)
     mean = torch.tensor(spec.mean, device=x.device).view(3, 1, 1)
     std = torch.tensor(spec.std, device=x.device).view(3, 1, 1)
     return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def _batches(rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-    """Copies of BATCH rows each, the last one padded with zeros."""
+def _scaled(height: int, width: int, shorter_edge: int) -> tuple[int, int]:
+    """The size with the shorter edge as given, and the proportions kept."""
+    short = min(height, width)
+    return max(shorter_edge, height * shorter_edge // short), max(shorter_edge, width * shorter_edge // short)
+
+
+def _batches(rows: npt.NDArray[Any], size: int) -> list[npt.NDArray[Any]]:
+    """Copies of `size` rows each, the last one padded with zeros."""
     parts = []
-    for start in range(0, len(rows), BATCH):
-        part = np.zeros((BATCH, *rows.shape[1:]), rows.dtype)
-        part[: len(rows) - start] = rows[start : start + BATCH]
+    for start in range(0, len(rows), size):
+        part = np.zeros((size, *rows.shape[1:]), rows.dtype)
+        part[: len(rows) - start] = rows[start : start + size]
         parts.append(part)
     return parts
 

@@ -1,54 +1,43 @@
-"""Converts weights of torchvision architectures into a model of the registry, once.
+"""Converts classifiers from elsewhere into models of the registry, once.
 
-The only place of this service that reads anything but safetensors; it reads plain state dicts with
-``torch.load(weights_only=True)``, which executes nothing::
+Three kinds of files come in: weights of a torchvision architecture, programs of ``torch.export``, and ONNX.
+None of them is executed or unpickled; state dicts are read with ``torch.load(weights_only=True)``::
 
-    import_torchvision("resnet50", Path("resnet50.pth"), Path("models"), name="mine/resnet50", classes=names)
+    said = Declaration("mine/resnet50", classes=names)
+    import_torchvision("resnet50", Path("resnet50.pth"), Path("models"), said)
+    import_export(Path("model.pt2"), Path("models"), Declaration("mine/other"))
+    import_onnx(Path("model.onnx"), Path("models"), Declaration("mine/third"))
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from services.classifier.archive import read_archive
+from services.classifier.declaring import SURVEY_ROWS, Declaration, declare, new_folder
+from services.classifier.loading import GRAPH_FILE, ONNX_FILE
 from services.classifier.networks import HookedNetwork, last_linear, torchvision_model
-from unitscope.errors import AlreadyExistsError, InvalidArgumentError
-from unitscope.models.cards import (
-    CARD_FILE,
-    WEIGHTS_FILE,
-    InputSpec,
-    LayerCard,
-    ModelCard,
-    file_entry,
-)
-from unitscope.models.registry import ModelReference
+from services.classifier.onnx_file import OnnxFile, read_onnx
+from services.classifier.onnx_network import OnnxNetwork
+from services.classifier.program import Program, parse_program, trimmed
+from services.classifier.program_network import ProgramNetwork
+from unitscope.errors import InvalidArgumentError
+from unitscope.models.cards import WEIGHTS_FILE, ModelCard, file_entry
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 _PREFIXES = ("module.", "model.")
 
 
-def import_torchvision(
-    architecture: str,
-    weights: Path,
-    root: Path,
-    *,
-    name: str,
-    classes: Sequence[str],
-    size: tuple[int, int] = (224, 224),
-    mean: tuple[float, float, float] = IMAGENET_MEAN,
-    std: tuple[float, float, float] = IMAGENET_STD,
-    maps: Mapping[str, str] | None = None,
-    description: str = "",
-    license_name: str = "unknown",
-) -> ModelCard:
-    """Writes ``<root>/<name>/{card.json, model.safetensors}``.
+def import_torchvision(architecture: str, weights: Path, root: Path, said: Declaration) -> ModelCard:
+    """Imports the weights of a torchvision classifier.
 
     The layer ``penultimate`` is what the last linear layer reads; further layers are declared by the
     module whose output they are. Units and signs are measured on noise with the imported weights.
@@ -57,55 +46,103 @@ def import_torchvision(
         architecture: A classification model of torchvision, e.g. ``resnet50``.
         weights: A state dict, ``.safetensors`` or what ``torch.save`` wrote.
         root: The registry's folder.
-        name: ``<pack>/<model>``.
-        classes: Names of the classes, in the order of the logits.
-        size: Height and width of the images that the network wants.
-        mean: Mean of each channel, of images in [0, 1].
-        std: Standard deviation of each channel.
-        maps: Further layers: name -> module, e.g. ``{"maps": "layer4"}``.
-        description: What the model is.
-        license_name: Licence of the weights.
+        said: Name, classes, preprocessing, layers.
 
     Returns:
         The card that was written.
 
     Raises:
-        InvalidArgumentError: The file is no state dict of that architecture (INVALID_WEIGHTS).
+        InvalidArgumentError: The file is no state dict of that architecture (reason INVALID_WEIGHTS).
         FailedPreconditionError: No such architecture or module.
-        AlreadyExistsError: There is a model of that name (reason MODEL_EXISTS).
+        UnitScopeError: As `services.classifier.declaring.declare` says.
     """
-    folder = root.joinpath(*ModelReference.parse(name, "name").name.split("/"))
-    if (folder / CARD_FILE).exists():
-        raise AlreadyExistsError(
-            f"there is a model {name!r} already; remove it, or choose another name",
-            reason="MODEL_EXISTS",
-            field="name",
-        )
-    module = torchvision_model(architecture, len(classes)).eval()
-    _load(module, read_state_dict(weights), f"{architecture} with {len(classes)} classes")
+    new_folder(root, said.full_name)
+    spec = said.input()
+    state = read_state_dict(weights)
+    classes = len(said.classes) or _classes_of(state)
+    module = torchvision_model(architecture, classes).eval().requires_grad_(False)
+    _load(module, state, f"{architecture} with {classes} classes")
     head = last_linear(module)
-    network = HookedNetwork(module, head)
-    layers = [_measured(network, LayerCard(name="penultimate", units=1, nonnegative=False), size)]
-    layers[0] = layers[0].model_copy(update={"has_head": True})
-    for layer, path in (maps or {}).items():
-        declared = LayerCard(name=layer, units=1, nonnegative=False, module=path)
-        layers.append(_measured(network, declared, size))
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(_distinct(module.state_dict()), folder / WEIGHTS_FILE)
-    card = ModelCard(
-        name=name,
-        kind="classifier",
-        description=description or f"torchvision's {architecture} with imported weights.",
-        license=license_name,
-        architecture={"name": "torchvision", "model": architecture, "head": head},
-        classes=tuple(classes),
-        input=InputSpec(height=size[0], width=size[1], mean=mean, std=std),
-        layers=tuple(layers),
-        files={WEIGHTS_FILE: file_entry(folder / WEIGHTS_FILE)},
-        training={"imported_from": weights.name, "source_sha256": file_entry(weights).sha256},
+    said = replace(
+        said, description=said.description or f"torchvision's {architecture} with imported weights."
     )
-    card.save(folder)
-    return card
+    return declare(
+        said, root, _Small(module, head), spec,
+        {WEIGHTS_FILE: lambda path: save_file(_distinct(module.state_dict()), path)},
+        {"name": "torchvision", "model": architecture, "head": head},
+        _source(weights),
+    )  # fmt: skip
+
+
+def import_export(file: Path, root: Path, said: Declaration) -> ModelCard:
+    """Imports a program of ``torch.export``: its weights become safetensors, its graph a list of operators.
+
+    Args:
+        file: What ``torch.export.save`` of torch 2.8 or later wrote.
+        root: The registry's folder.
+        said: Name, classes, preprocessing, layers by the names of tensors or of the model's modules.
+
+    Returns:
+        The card that was written.
+
+    Raises:
+        UnitScopeError: As `read_archive`, `parse_program`, `ProgramNetwork` and `declare` say.
+    """
+    new_folder(root, said.full_name)
+    network, model, tensors, size = open_export(file, said.size)
+    used = {name: tensors[name].contiguous() for name in sorted(set(network.bound_names) & set(tensors))}
+    said = replace(said, description=said.description or "A program of torch.export.")
+    return declare(
+        said, root, network, said.input(size),
+        {
+            WEIGHTS_FILE: lambda path: save_file(used, path),
+            GRAPH_FILE: lambda path: path.write_text(json.dumps(trimmed(model), separators=(",", ":"))),
+        },
+        {"name": "export"},
+        _source(file),
+    )  # fmt: skip
+
+
+def import_onnx(file: Path, root: Path, said: Declaration) -> ModelCard:
+    """Imports an ONNX model: the file is kept as it is, under its digest, and run by onnxruntime.
+
+    Args:
+        file: An ONNX file with all weights inside.
+        root: The registry's folder.
+        said: Name, classes, preprocessing, layers by the names of tensors.
+
+    Returns:
+        The card that was written.
+
+    Raises:
+        UnitScopeError: As `read_onnx`, `OnnxNetwork` and `declare` say.
+    """
+    new_folder(root, said.full_name)
+    network, size = open_onnx(file, said.size)
+    said = replace(said, description=said.description or "An ONNX model.")
+    return declare(
+        said, root, network, said.input(size),
+        {ONNX_FILE: lambda path: shutil.copyfile(file, path)},
+        {"name": "onnx"},
+        _source(file),
+    )  # fmt: skip
+
+
+def open_export(
+    file: Path, size: tuple[int, int] | None = None
+) -> tuple[ProgramNetwork, dict[str, Any], dict[str, Tensor], tuple[int, int]]:
+    """A program ready to run, its JSON and tensors, and the size of its images."""
+    archive = read_archive(file)
+    program: Program = parse_program(archive.model)
+    edges = _size(program.shape, size)
+    return ProgramNetwork(program, archive.tensors, edges, SURVEY_ROWS), archive.model, archive.tensors, edges
+
+
+def open_onnx(file: Path, size: tuple[int, int] | None = None) -> tuple[OnnxNetwork, tuple[int, int]]:
+    """An ONNX model ready to run, and the size of its images."""
+    found: OnnxFile = read_onnx(file)
+    edges = _size(found.shape, size)
+    return OnnxNetwork(found, edges, SURVEY_ROWS), edges
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -133,25 +170,37 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _load(module: nn.Module, state: dict[str, Tensor], expected: str) -> None:
+class _Small(HookedNetwork):
+    """A network that is only measured."""
+
+    batch = SURVEY_ROWS
+
+
+def _size(shape: tuple[int | None, ...], wanted: tuple[int, int] | None) -> tuple[int, int]:
+    """Height and width that the file fixes, else those that are wanted, else 224."""
+    height, width = wanted or (224, 224)
+    return shape[2] or height, shape[3] or width
+
+
+def _classes_of(state: dict[str, Tensor]) -> int:
+    """Rows of the last matrix of weights."""
+    matrices = [tensor for tensor in state.values() if tensor.dim() == 2]
+    if not matrices:
+        raise _invalid(
+            "the weights hold no matrix, so that the number of classes is not found; give --classes"
+        )
+    return int(matrices[-1].shape[0])
+
+
+def _load(module: torch.nn.Module, state: dict[str, Tensor], expected: str) -> None:
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
         raise _invalid(f"the weights are not those of {expected}: {str(error)[:400]}") from error
 
 
-@torch.inference_mode()
-def _measured(network: HookedNetwork, layer: LayerCard, size: tuple[int, int]) -> LayerCard:
-    """The layer with its number of units, and whether they are ever negative, as seen on noise."""
-    noise = torch.randn(4, 3, *size, generator=torch.Generator().manual_seed(0))
-    output = network.output(noise, layer)
-    if output.dim() not in (2, 4):
-        raise _invalid(
-            f"module {layer.module!r} gives an output of shape {tuple(output.shape)}; a layer must "
-            "give (batch, units) or (batch, units, height, width)"
-        )
-    nonnegative = bool((output >= 0).all())
-    return layer.model_copy(update={"units": output.shape[1], "nonnegative": nonnegative})
+def _source(path: Path) -> dict[str, str]:
+    return {"imported_from": path.name, "source_sha256": file_entry(path).sha256}
 
 
 def _distinct(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,19 +1,22 @@
 """From a card to a network that can be read at its declared layers.
 
-Two kinds of architecture are known: ``avatarnet``, our own, and ``torchvision``, any of its
-classification models by name. Both become a `Network`, which speaks of layers by their cards.
+Architectures of modules are ``avatarnet``, our own, and ``torchvision``, any of its classification models
+by name; they are built here. ``export`` (`services.classifier.program`) and ``onnx``
+(`services.classifier.onnx_network`) come as files. All become a `Network`, which speaks of layers by their
+cards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from services.classifier.avatarnet import AvatarNet
+from services.classifier.layouts import features_and_maps, joined
 from services.classifier.torchvision_compat import torchvision_models
 from unitscope.errors import FailedPreconditionError
 from unitscope.models.cards import LayerCard, ModelCard
@@ -25,16 +28,39 @@ Layers = Sequence[LayerCard]
 """At least one; the features of several stand one after the other, and they have no maps."""
 
 
+BATCH = 32
+"""Rows that a network is given at once, unless its file fixes another number."""
+
+
 class Network(Protocol):
     """A network in evaluation mode whose inputs are normalised already."""
 
-    module: nn.Module
+    batch: int
+    """Rows that it is always given, padded where there are fewer."""
+
+    def to(self, device: torch.device) -> None:
+        """Moves the weights to where they will be used."""
 
     def read(self, images: Tensor, layers: Layers) -> Outputs:
         """Evaluates ``float32 (batch, 3, h, w)`` whole, once; features and maps are those of `layers`."""
 
-    def head(self, features: Tensor) -> Tensor:
-        """Logits of penultimate features, ``(batch, units)`` to ``(batch, classes)``."""
+    def head(self, features: Tensor, layer: LayerCard) -> Tensor:
+        """Logits of the features of a layer that has a head, ``(batch, units)`` to ``(batch, classes)``."""
+
+    def places(self) -> dict[str, bool]:
+        """The modules or tensors that can be layers; whether all that reaches the logits passes each."""
+
+    def outputs(self, images: Tensor, places: Sequence[str]) -> dict[str, Tensor]:
+        """What places give for images, as it is; those that are no tensor, or run twice, are left out."""
+
+    def penultimate(self) -> str | None:
+        """The place that the last linear step reads; None where nothing linear is last."""
+
+    def resolved(self, place: str) -> str:
+        """The place that is meant, where a place may be named in several ways."""
+
+    def modules(self) -> dict[str, str]:
+        """What a place is part of, for people."""
 
 
 class HookedNetwork:
@@ -43,6 +69,8 @@ class HookedNetwork:
     A layer with a module is that module's output, averaged over space where it has maps; a layer
     without one is the input of the head.
     """
+
+    batch = BATCH
 
     def __init__(self, module: nn.Module, head: str) -> None:
         """Finds the head.
@@ -57,43 +85,72 @@ class HookedNetwork:
             raise _invalid(f"the head {head!r} is no linear layer; such are: {known[-5:]}")
         self._head = found
 
+    def to(self, device: torch.device) -> None:
+        """See `Network`."""
+        _move(self.module, device)
+
     def read(self, images: Tensor, layers: Layers) -> Outputs:
         """See `Network`. Not for two threads at once: the hooks are on the module."""
-        logits, seen = self._hooked(images, layers)
-        features, maps = _joined([_pooled(output, layer) for output, layer in zip(seen, layers, strict=True)])
+        logits, seen = self._hooked(images, [layer.module for layer in layers])
+        for layer in layers:
+            if layer.module not in seen:
+                raise _invalid(
+                    f"layer {layer.name}: {layer.module or 'the head'} must run once and give one tensor"
+                )
+        outputs = [features_and_maps(seen[layer.module], layer) for layer in layers]
+        features, maps = joined(outputs)
         return features, logits, maps
 
-    def output(self, images: Tensor, layer: LayerCard) -> Tensor:
-        """The layer's output as it is, whatever its card declares of it."""
-        return self._hooked(images, [layer])[1][0]
+    def places(self) -> dict[str, bool]:
+        """See `Network`: modules; the empty name is what the head reads."""
+        return {"": True} | {name: False for name, _ in self.module.named_modules() if name}
 
-    def _hooked(self, images: Tensor, layers: Layers) -> tuple[Tensor, list[Tensor]]:
-        """Logits, and the output of each layer."""
-        seen: list[list[Any]] = [[] for _ in layers]
-        handles = [self._hook(layer, found) for layer, found in zip(layers, seen, strict=True)]
+    def outputs(self, images: Tensor, places: Sequence[str]) -> dict[str, Tensor]:
+        """See `Network`."""
+        return self._hooked(images, places)[1]
+
+    def penultimate(self) -> str | None:
+        """See `Network`: what the head reads."""
+        return ""
+
+    def resolved(self, place: str) -> str:
+        """See `Network`."""
+        return place
+
+    def modules(self) -> dict[str, str]:
+        """See `Network`."""
+        return {name: type(part).__name__ for name, part in self.module.named_modules() if name}
+
+    def _hooked(self, images: Tensor, places: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits, and the output of each place that ran once and gave one tensor."""
+        seen: dict[str, list[Any]] = {place: [] for place in places}
+        handles = [self._hook(place, found) for place, found in seen.items()]
         try:
             logits: Tensor = self.module(images)
         finally:
             for handle in handles:
                 handle.remove()
-        for layer, found in zip(layers, seen, strict=True):
-            if len(found) != 1 or not isinstance(found[0], Tensor):
-                raise _invalid(
-                    f"layer {layer.name}: {layer.module or 'the head'} must run once and give one tensor"
-                )
-        return logits, [found[0] for found in seen]
+        return logits, {
+            place: found[0]
+            for place, found in seen.items()
+            if len(found) == 1 and isinstance(found[0], Tensor)
+        }
 
-    def _hook(self, layer: LayerCard, found: list[Any]) -> RemovableHandle:
-        """Has the layer's output put into a list."""
-        if not layer.module:
-            return self._head.register_forward_pre_hook(lambda _m, inputs: found.append(inputs[0]))
-        target = dict(self.module.named_modules()).get(layer.module)
+    def _hook(self, place: str, found: list[Any]) -> RemovableHandle:
+        """Has the place's output put into a list, as it is before a later step works on it in place."""
+
+        def keep(output: Any) -> None:
+            found.append(output.clone() if isinstance(output, Tensor) else output)
+
+        if not place:
+            return self._head.register_forward_pre_hook(lambda _m, inputs: keep(inputs[0]))
+        target = dict(self.module.named_modules()).get(place)
         if target is None:
-            raise _invalid(f"layer {layer.name}: there is no module {layer.module!r}")
-        handle: RemovableHandle = target.register_forward_hook(lambda _m, _i, output: found.append(output))
+            raise _invalid(f"there is no module {place!r}")
+        handle: RemovableHandle = target.register_forward_hook(lambda _m, _i, output: keep(output))
         return handle
 
-    def head(self, features: Tensor) -> Tensor:
+    def head(self, features: Tensor, layer: LayerCard) -> Tensor:
         """See `Network`."""
         logits: Tensor = self._head(features)
         return logits
@@ -102,29 +159,57 @@ class HookedNetwork:
 class AvatarNetwork:
     """`AvatarNet` with its two layers: ``penultimate``, and the maps of its ``trunk``."""
 
+    batch = BATCH
+
     def __init__(self, module: AvatarNet) -> None:
         """Takes the network."""
         self.module: nn.Module = module
         self._net = module
 
+    def to(self, device: torch.device) -> None:
+        """See `Network`."""
+        _move(self.module, device)
+
     def read(self, images: Tensor, layers: Layers) -> Outputs:
         """See `Network`."""
         for layer in layers:
-            if layer.module not in ("", "trunk"):
+            if layer.module not in self.places():
                 raise _invalid(f"layer {layer.name}: an avatarnet has no module {layer.module!r}")
-        maps = self._net.feature_maps(images)
-        penultimate = torch.relu(self._net.units(maps.flatten(1)))
-        logits = self._net.head(penultimate)
-        outputs = [_pooled(maps if layer.module else penultimate, layer) for layer in layers]
-        features, spatial = _joined(outputs)
-        return features, logits, spatial
+        seen = self.outputs(images, [layer.module for layer in layers] + [""])
+        features, maps = joined([features_and_maps(seen[layer.module], layer) for layer in layers])
+        return features, self._net.head(seen[""]), maps
 
-    def head(self, features: Tensor) -> Tensor:
+    def places(self) -> dict[str, bool]:
+        """See `Network`."""
+        return {"": True, "trunk": False}
+
+    def outputs(self, images: Tensor, places: Sequence[str]) -> dict[str, Tensor]:
+        """See `Network`."""
+        maps = self._net.feature_maps(images)
+        seen = {"": torch.relu(self._net.units(maps.flatten(1))), "trunk": maps}
+        return {place: seen[place] for place in dict.fromkeys(places)}
+
+    def penultimate(self) -> str | None:
+        """See `Network`: what the head reads."""
+        return ""
+
+    def resolved(self, place: str) -> str:
+        """See `Network`."""
+        return place
+
+    def modules(self) -> dict[str, str]:
+        """See `Network`."""
+        return {name: type(part).__name__ for name, part in self.module.named_modules() if name}
+
+    def head(self, features: Tensor, layer: LayerCard) -> Tensor:
         """See `Network`."""
         return self._net.head(features)
 
 
-def build(card: ModelCard) -> Network:
+ModuleNetwork: TypeAlias = HookedNetwork | AvatarNetwork
+
+
+def build(card: ModelCard) -> ModuleNetwork:
     """Builds a card's network with random weights, in evaluation mode.
 
     Raises:
@@ -134,7 +219,7 @@ def build(card: ModelCard) -> Network:
     architecture = dict(card.architecture)
     name = architecture.pop("name", None)
     if name == "avatarnet":
-        network: Network = AvatarNetwork(_avatarnet(card, architecture))
+        network: ModuleNetwork = AvatarNetwork(_avatarnet(card, architecture))
     elif name == "torchvision":
         head = str(architecture.get("head", ""))
         network = HookedNetwork(
@@ -142,7 +227,8 @@ def build(card: ModelCard) -> Network:
         )
     else:
         raise FailedPreconditionError(
-            f"{card.name} has the architecture {name!r}; 'avatarnet' and 'torchvision' are served",
+            f"{card.name} has the architecture {name!r}; 'avatarnet', 'torchvision', 'export' and 'onnx' "
+            "are served",
             reason="UNKNOWN_ARCHITECTURE",
             model=card.name,
         )
@@ -181,21 +267,8 @@ def _avatarnet(card: ModelCard, arguments: dict[str, Any]) -> AvatarNet:
         raise _invalid(f"{card.name}: an avatarnet needs 'units' and 'width': {error!r}") from error
 
 
-def _pooled(output: Tensor, layer: LayerCard) -> tuple[Tensor, Tensor | None]:
-    """Features and maps of a layer's output."""
-    if output.dim() not in (2, 4) or output.shape[1] != layer.units:
-        raise _invalid(
-            f"layer {layer.name} gives an output of shape {tuple(output.shape)}; its card declares "
-            f"{layer.units} units: (batch, units) or (batch, units, height, width)"
-        )
-    return (output, None) if output.dim() == 2 else (output.mean(dim=(2, 3)), output)
-
-
-def _joined(outputs: list[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
-    """Features and maps of several layers: the features side by side, and no maps."""
-    if len(outputs) == 1:
-        return outputs[0]
-    return torch.cat([features for features, _ in outputs], dim=1), None
+def _move(module: nn.Module, device: torch.device) -> None:
+    module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _invalid(message: str) -> FailedPreconditionError:

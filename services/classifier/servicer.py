@@ -11,6 +11,7 @@ from services.classifier.classifier import Reading
 from services.classifier.pool import Pool
 from unitscope.errors import CancelledError, InvalidArgumentError, ResourceExhaustedError
 from unitscope.rpc.tensors import from_tensor, to_tensor
+from unitscope.signals import catalogue
 from unitscope.v1 import classifier_pb2, classifier_pb2_grpc
 
 SERVICE = "unitscope.v1.ClassifierService"
@@ -44,6 +45,7 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
                 width=width,
                 limit=MAX_EDGE,
             )
+        catalogue.ROWS.add(len(images), method="ExtractFeatures")
         reading = classifier.read(images, request.layer, maps=request.feature_maps, between=_alive(context))
         self._check_size(reading)
         return classifier_pb2.ExtractFeaturesResponse(
@@ -60,6 +62,7 @@ class ClassifierServicer(classifier_pb2_grpc.ClassifierServiceServicer):
         classifier = self._pool.get(request.model)
         units = classifier.card.layer(request.layer).units
         features = from_tensor(request.features, np.float32, (None, units), "features", max_batch=MAX_BATCH)
+        catalogue.ROWS.add(len(features), method="EvaluateHead")
         logits = classifier.head(features, request.layer, between=_alive(context))
         return classifier_pb2.EvaluateHeadResponse(
             logits=to_tensor(logits), model_digest=classifier.card.digest

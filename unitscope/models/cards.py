@@ -10,9 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from unitscope.errors import DataLossError, FailedPreconditionError
 
@@ -27,18 +35,59 @@ ModelKind = Literal["classifier", "generator", "linker", "parts", "ruler"]
 class _Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came after the first cards: left out where they have their default, so that the digest
+    of a model that was there before stays what it was."""
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        for name in self.later:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                values.pop(name, None)
+        return values
+
 
 class InputSpec(_Card):
-    """How a classifier wants its images: resized to this size, scaled to [0, 1], then (x - mean) / std."""
+    """How a classifier wants its images.
+
+    They are resized, scaled to [0, 1], and become (x - mean) / std. Resizing is with antialiasing: to
+    (height, width) whatever the proportions, or, where `shorter_edge` is given, so that the shorter edge
+    gets that length, after which the centre is cut out.
+    """
+
+    later = frozenset({"shorter_edge", "interpolation", "channels"})
 
     height: int = Field(ge=1, le=4096)
     width: int = Field(ge=1, le=4096)
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    shorter_edge: int = Field(default=0, ge=0, le=4096)
+    """Pixels of the shorter edge before the centre is cut out; 0: no cutting."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    channels: Literal["rgb", "bgr"] = "rgb"
+    """The order in which the network wants the channels; mean and std are in that order too."""
+
+    @model_validator(mode="after")
+    def _can_be_cut_out(self) -> InputSpec:
+        if self.shorter_edge and self.shorter_edge < max(self.height, self.width):
+            raise ValueError(
+                f"shorter_edge is {self.shorter_edge}; at least {max(self.height, self.width)} is needed to "
+                f"cut {self.height} x {self.width} pixels out"
+            )
+        if not all(value > 0 for value in self.std):
+            raise ValueError(f"std is {self.std}; each value must be above 0")
+        return self
 
 
 class LayerCard(_Card):
-    """A layer that features can be read from."""
+    """A layer that features can be read from.
+
+    What a layer gives is ``(batch, units)``, or by `layout` ``(batch, units, height, width)``,
+    ``(batch, height, width, units)`` or, of a transformer, ``(batch, tokens, units)``.
+    """
+
+    later = frozenset({"layout", "token", "grid"})
 
     name: str
     units: int = Field(ge=1)
@@ -46,7 +95,12 @@ class LayerCard(_Card):
     has_head: bool = False
     """Whether the rest of the classifier can be evaluated from this layer's features."""
     module: str = ""
-    """The module whose output it is, where the architecture is not our own."""
+    """The module or tensor whose output it is, where the architecture is not our own."""
+    layout: Literal["channels_first", "channels_last", "tokens"] = "channels_first"
+    token: Literal["mean", "class"] = "mean"
+    """Which feature is taken of tokens: the mean of the patches', or the first token, the class token."""
+    grid: tuple[int, int] | None = None
+    """Rows and columns of the patches, which are the last tokens; needed for maps."""
 
 
 class FileEntry(_Card):

@@ -10,9 +10,12 @@ import pytest
 import torch
 
 from services.classifier.__main__ import make_server
-from services.classifier.classifier import Classifier, load_classifier
+from services.classifier.classifier import Classifier
+from services.classifier.declaring import Declaration
 from services.classifier.importer import import_torchvision
+from services.classifier.loading import load_classifier
 from services.classifier.networks import torchvision_model
+from tests.services.classifier.exported import NETWORKS, write_export, write_onnx
 from tests.support.tiny_pack import CLASSIFIER, write_tiny_pack
 from unitscope.models.registry import Registry
 from unitscope.rpc import open_channel
@@ -36,10 +39,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def registry(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Registry:
     """The tiny pack, and an imported network beside it."""
     root = write_tiny_pack(tmp_path_factory.mktemp("models"))
-    import_torchvision(
-        ARCHITECTURE, weights, root,
-        name=IMPORTED, classes=LABELS, size=(64, 48), maps={"maps": "conv5"},
-    )  # fmt: skip
+    said = Declaration(IMPORTED, classes=LABELS, size=(64, 48), layers={"maps": "conv5"})
+    import_torchvision(ARCHITECTURE, weights, root, said)
     return Registry(root)
 
 
@@ -57,3 +58,17 @@ def channel(registry: Registry) -> Iterator[grpc.Channel]:
     with open_channel(server.start()) as opened:
         yield opened
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def export_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Programs of torch.export, by the name of their network."""
+    folder = tmp_path_factory.mktemp("exported")
+    return {name: write_export(make(), folder / f"{name}.pt2") for name, make in NETWORKS.items()}
+
+
+@pytest.fixture(scope="session")
+def onnx_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """ONNX models, by the name of their network."""
+    folder = tmp_path_factory.mktemp("onnx")
+    return {name: write_onnx(make(), folder / f"{name}.onnx") for name, make in NETWORKS.items()}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from services.classifier.classifier import BATCH, Classifier, load_classifier, preprocess
-from services.classifier.networks import build
+from services.classifier import pool as pool_module
+from services.classifier.classifier import Classifier, preprocess
+from services.classifier.loading import load_classifier
+from services.classifier.networks import BATCH, build
 from services.classifier.pool import Pool
 from tests.support.tiny_pack import CLASSIFIER, GENERATOR
 from unitscope.errors import (
@@ -110,6 +114,26 @@ def test_preprocessing_scales_resizes_and_normalises() -> None:
     torch.testing.assert_close(white[0, :, 0, 0], torch.tensor([1.8, 3.2, 0.7]))
 
 
+def test_the_centre_is_cut_out_of_the_scaled_image() -> None:
+    spec = InputSpec(
+        height=6, width=6, mean=(0, 0, 0), std=(1, 1, 1), shorter_edge=8, interpolation="bicubic"
+    )
+    images = torch.from_numpy(RNG.integers(0, 256, (2, 16, 24, 3), dtype=np.uint8))
+    scaled = functional.interpolate(
+        images.permute(0, 3, 1, 2) / 255, size=(8, 12), mode="bicubic", antialias=True
+    )
+    torch.testing.assert_close(preprocess(images, spec), scaled.clamp(0, 1)[:, :, 1:7, 3:9])
+    upright = preprocess(images.transpose(1, 2), spec)
+    torch.testing.assert_close(upright, preprocess(images, spec).transpose(2, 3))
+
+
+def test_channels_come_in_the_declared_order() -> None:
+    spec = InputSpec(height=4, width=4, mean=(0.1, 0.2, 0.3), std=(1, 1, 1), channels="bgr")
+    red = torch.zeros((1, 4, 4, 3), dtype=torch.uint8)
+    red[..., 0] = 255
+    torch.testing.assert_close(preprocess(red, spec)[0, :, 0, 0], torch.tensor([-0.1, -0.2, 0.7]))
+
+
 def test_changed_weights_are_noticed(registry: Registry, tmp_path: Any) -> None:
     card = registry.resolve(CLASSIFIER)
     folder = tmp_path / "tiny" / "classifier"
@@ -165,6 +189,50 @@ def test_the_pool_keeps_what_was_used_last(registry: Registry) -> None:
     assert pool.get(f"{CLASSIFIER}@sha256:{first.card.digest}") is first
     pool.get("mine/shuffle")
     assert pool.get(CLASSIFIER) is not first
+
+
+def test_the_pool_keeps_within_its_memory(registry: Registry) -> None:
+    sizes = {
+        name: sum(entry.size for entry in registry.resolve(name).files.values())
+        for name in (CLASSIFIER, "mine/shuffle")
+    }
+    both = Pool(registry, max_bytes=sum(sizes.values()))
+    first, second = both.get(CLASSIFIER), both.get("mine/shuffle")
+    assert both.get(CLASSIFIER) is first
+    assert both.get("mine/shuffle") is second
+    assert both.held_bytes == sum(sizes.values())
+    one = Pool(registry, max_bytes=sum(sizes.values()) - 1)
+    first = one.get(CLASSIFIER)
+    one.get("mine/shuffle")
+    assert one.held_bytes == sizes["mine/shuffle"]
+    assert one.get(CLASSIFIER) is not first
+    small = Pool(registry, max_bytes=1)
+    assert small.get(CLASSIFIER).read(IMAGES[:1]).logits.shape == (1, 4), "a single one is always loaded"
+
+
+def test_loading_one_classifier_holds_up_no_other(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, entered, release = Pool(registry), threading.Event(), threading.Event()
+    load = pool_module.load_classifier
+    loads: list[str] = []
+
+    def slow(card: ModelCard, *arguments: Any) -> Classifier:
+        loads.append(card.name)
+        if card.name == "mine/shuffle":
+            entered.set()
+            assert release.wait(30)
+        return load(card, *arguments)
+
+    monkeypatch.setattr(pool_module, "load_classifier", slow)
+    with ThreadPoolExecutor(3) as threads:
+        waiting = [threads.submit(pool.get, "mine/shuffle") for _ in range(2)]
+        assert entered.wait(30)
+        assert threads.submit(pool.get, CLASSIFIER).result(30).card.name == CLASSIFIER
+        assert not any(future.done() for future in waiting)
+        release.set()
+        assert waiting[0].result(30) is waiting[1].result(30)
+    assert sorted(loads) == ["mine/shuffle", CLASSIFIER]
 
 
 def test_the_pool_refuses_what_is_no_classifier(registry: Registry) -> None:

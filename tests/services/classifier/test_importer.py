@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from typer.testing import CliRunner
 
-from services.classifier.classifier import load_classifier, preprocess
-from services.classifier.commands import app
+from services.classifier.classifier import preprocess
+from services.classifier.declaring import Declaration
 from services.classifier.importer import import_torchvision, read_state_dict
+from services.classifier.loading import load_classifier
 from services.classifier.networks import torchvision_model
 from tests.services.classifier.conftest import ARCHITECTURE, IMPORTED, LABELS
 from unitscope.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError
@@ -43,9 +43,9 @@ def test_a_network_without_relu_is_declared_as_such(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     torch.manual_seed(1)
     save_file(torchvision_model("mobilenet_v3_small", 3).state_dict(), path)
-    card = import_torchvision(
-        "mobilenet_v3_small", path, tmp_path, name="mine/mobile", classes=LABELS, size=(32, 32)
-    )
+    said = Declaration("mobile", classes=LABELS, size=(32, 32))
+    card = import_torchvision("mobilenet_v3_small", path, tmp_path, said)
+    assert card.name == "mine/mobile"
     assert card.architecture["head"] == "classifier.3"
     assert not card.layer().nonnegative
 
@@ -76,16 +76,16 @@ def test_a_pickle_that_would_execute_is_refused(tmp_path: Path, monkeypatch: pyt
 
 def test_what_cannot_be_imported_is_refused(weights: Path, tmp_path: Path) -> None:
     def attempt(**changes: Any) -> None:
-        arguments = {"architecture": ARCHITECTURE, "weights": weights, "root": tmp_path}
+        architecture = changes.pop("architecture", ARCHITECTURE)
         options = {"name": "a/b", "classes": LABELS, "size": (32, 32)}
-        import_torchvision(**{**arguments, **options, **changes})
+        import_torchvision(architecture, weights, tmp_path, Declaration(**{**options, **changes}))
 
     with pytest.raises(InvalidArgumentError, match=r"not those of .* with 2 classes"):
         attempt(classes=("a", "b"))
     with pytest.raises(FailedPreconditionError, match="no classification model 'resnet51'"):
         attempt(architecture="resnet51")
-    with pytest.raises(FailedPreconditionError, match="no module 'nowhere'"):
-        attempt(maps={"maps": "nowhere"})
+    with pytest.raises(FailedPreconditionError, match="no module or tensor 'nowhere'"):
+        attempt(layers={"maps": "nowhere"})
     with pytest.raises(InvalidArgumentError, match="is no model name"):
         attempt(name="../evil")
     assert not list(tmp_path.rglob("*"))
@@ -94,16 +94,23 @@ def test_what_cannot_be_imported_is_refused(weights: Path, tmp_path: Path) -> No
         attempt()
 
 
-def test_the_command_imports_and_fails_with_a_sentence(weights: Path, tmp_path: Path) -> None:
-    names = tmp_path / "classes.txt"
-    names.write_text("one\ntwo\nthree\n")
-    arguments = [
-        "import-torchvision", ARCHITECTURE, str(weights), "--name", "mine/net", "--size", "32",
-        "--classes", str(names), "--root", str(tmp_path), "--layer", "maps=conv5",
-    ]  # fmt: skip
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == 0, done.output
-    assert "3 classes; penultimate (1024 units), maps (1024 units)" in done.output
-    again = CliRunner().invoke(app, arguments)
-    assert again.exit_code == 2
-    assert "there is a model 'mine/net' already" in again.output
+def test_classes_are_counted_where_they_are_not_named(weights: Path, tmp_path: Path) -> None:
+    card = import_torchvision(ARCHITECTURE, weights, tmp_path, Declaration("net", size=(32, 32)))
+    assert card.classes == ("class 0", "class 1", "class 2")
+
+
+def test_preprocessing_that_makes_no_sense_is_refused(weights: Path, tmp_path: Path) -> None:
+    for changes, says in (
+        ({"shorter_edge": 20}, "at least 32 is needed"),
+        ({"std": (0.0, 1.0, 1.0)}, "above 0"),
+        ({"channels": "hsv"}, "'rgb' or 'bgr'"),
+    ):
+        said = Declaration("net", classes=LABELS, size=(32, 32), **changes)  # type: ignore[arg-type]
+        with pytest.raises(InvalidArgumentError, match=says):
+            import_torchvision(ARCHITECTURE, weights, tmp_path, said)
+
+
+def test_modules_whose_output_is_no_layer_are_refused(weights: Path, tmp_path: Path) -> None:
+    said = Declaration("net", classes=LABELS, size=(32, 32), layers={"odd": "stage2.0.nothing"})
+    with pytest.raises(FailedPreconditionError, match=r"the last ones are: .*fc"):
+        import_torchvision(ARCHITECTURE, weights, tmp_path, said)

@@ -10,7 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from services.classifier.classifier import load_classifier
+from services.classifier.loading import load_classifier
 from tests.support.tiny_pack import CLASSES, CLASSIFIER, UNITS
 from unitscope.errors import UnitScopeError
 from unitscope.models.registry import Registry
