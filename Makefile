@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON_ENV := .venv/bin/python
 NEW_STUBS := build/stubs
-.PHONY: help setup setup-test generate lint fix test demo bench images check-cards pins clean
+.PHONY: help setup setup-test generate lint fix test demo bench chaos images check-cards pins clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do \
@@ -43,6 +43,9 @@ generate: setup-test ## Make the stubs in unitscope/v1 from protos/, and docs/ta
 
 bench: setup-test ## Measure, and write docs/benchmarks.md
 	$(PYTHON_ENV) -m bench
+
+chaos: setup-test ## Run jobs amid 50 kills and 10 outages of S3, RabbitMQ, Triton and all programs
+	OMP_WAIT_POLICY=PASSIVE $(PYTHON_ENV) -m bench.chaos $(ARGS)
 
 check-cards: setup-test ## Compute every figure on the model cards again
 	$(PYTHON_ENV) -m packs.avatars check

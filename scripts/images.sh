@@ -2,10 +2,11 @@
 # Builds one image for each target of the Dockerfile: scripts/images.sh [TARGET...]
 #
 #   BUILDER="docker build" TAG=0.1.0 scripts/images.sh worker
+#   PIP_CONF=pip.conf scripts/images.sh      # packages from the mirror that this file names; it stays outside
 set -euo pipefail
 cd "$(dirname "$0")/.."
 targets=("$@")
-[ $# -gt 0 ] || targets=(gateway classifier linker generator worker)
+[ $# -gt 0 ] || targets=(gateway classifier linker triton worker)
 if [ -z "${BUILDER:-}" ]; then
   if command -v docker >/dev/null; then BUILDER="docker build"
   elif command -v podman >/dev/null; then BUILDER="podman build"
@@ -20,5 +21,5 @@ revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 for target in "${targets[@]}"; do
   echo "images: unitscope/$target:$tag"
   $BUILDER --target "$target" --build-arg "VERSION=$tag" --build-arg "REVISION=$revision" \
-    --tag "unitscope/$target:$tag" .
+    ${PIP_CONF:+--secret "id=pip,src=$PIP_CONF"} --tag "unitscope/$target:$tag" .
 done

@@ -109,14 +109,31 @@ setup_run() {
   fi
 }
 
+# Tests run brokers of their own: what the packages would start for the whole machine is stopped again.
+setup_brokers() {
+  local broker wanted=()
+  [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || wanted+=(rabbitmq-server)
+  command -v redis-server >/dev/null || wanted+=(redis-server)
+  [ ${#wanted[@]} -gt 0 ] || return 0
+  debian "the brokers that delivery is tested on" "${wanted[@]}" || return 1
+  for broker in "${wanted[@]}"; do
+    if [ -d /run/systemd/system ]; then
+      systemctl disable --quiet --now "$broker" >>"$log" 2>&1 || say "could not stop the service $broker"
+    else
+      service "$broker" stop >>"$log" 2>&1 || true
+    fi
+  done
+}
+
 setup_test() {
   say "Python packages for tests, linters and benchmarks"
-  pip_install --editable ".[worlds,workers,linker,models,packs,bench,dev]"
+  pip_install --editable ".[worlds,workers,linker,models,signals,packs,bench,dev]"
   local complete=1
   if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null && ! command -v google-chrome >/dev/null; then
     debian "the browser that the report is tested in" chromium fonts-dejavu-core || complete=0
   fi
   command -v kubectl >/dev/null || debian "rendering the manifests" kubernetes-client || complete=0
+  setup_brokers || complete=0
   [ "$(uname -sm)" = "Linux x86_64" ] || complete=0
   # Read by `make test`: only where all is installed does a skipped integration test count as a failure.
   echo $complete >$venv/.test-complete

@@ -27,6 +27,7 @@ class UnitScopeError(Exception):
         reason: Stable UPPER_SNAKE name of what went wrong.
         violations: Pairs of field path and description, for invalid arguments.
         metadata: Every dynamic value of the message, as text.
+        retry_after: Seconds after which the same request may succeed; None where waiting alone does not help.
     """
 
     status: ClassVar[str] = "UNKNOWN"
@@ -39,6 +40,7 @@ class UnitScopeError(Exception):
         reason: str | None = None,
         field: str | None = None,
         violations: tuple[tuple[str, str], ...] = (),
+        retry_after: float | None = None,
         **metadata: object,
     ) -> None:
         """Keeps the message and its machine-readable parts."""
@@ -46,6 +48,7 @@ class UnitScopeError(Exception):
         self.message = message
         self.reason = reason or self.default_reason
         self.violations = violations or (((field, message),) if field else ())
+        self.retry_after = retry_after
         self.metadata: Mapping[str, str] = {key: str(value) for key, value in metadata.items()}
 
 
@@ -75,6 +78,13 @@ class FailedPreconditionError(UnitScopeError):
 
     status = "FAILED_PRECONDITION"
     default_reason = "FAILED_PRECONDITION"
+
+
+class UnauthenticatedError(UnitScopeError):
+    """The server does not know who calls."""
+
+    status = "UNAUTHENTICATED"
+    default_reason = "UNAUTHENTICATED"
 
 
 class ResourceExhaustedError(UnitScopeError):
@@ -140,6 +150,7 @@ BY_STATUS: Mapping[str, type[UnitScopeError]] = {
         NotFoundError,
         AlreadyExistsError,
         FailedPreconditionError,
+        UnauthenticatedError,
         ResourceExhaustedError,
         UnavailableError,
         DeadlineError,

@@ -1,8 +1,8 @@
 """Signs of life: who is at which chunk, who was lost at it, and what failed.
 
 ``attempts/<chunk>/<n>`` exists while attempt n runs and is refreshed by a thread; an attempt that ends
-by itself removes it. What is left behind, unrefreshed, was lost. ``failures/<chunk>/<n>`` holds what an
-attempt reported.
+by itself, also by the soft shutdown of its worker, removes it. What is left behind, unrefreshed, was
+lost. ``failures/<chunk>/<n>`` holds what an attempt reported.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import json
 import os
 import socket
 import threading
+import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import Any
 
 from unitscope.errors import NotFoundError, UnitScopeError
 from unitscope.jobs import layout
@@ -21,6 +23,9 @@ from unitscope.store import ObjectStore
 
 MAX_LOST = 8
 MAX_FAILURES = 3
+_PROCESS = uuid.uuid4().hex
+_running: set[str] = set()
+"""Keys of the attempts that this process is at."""
 
 
 class Attempt:
@@ -52,11 +57,18 @@ class Attempt:
         others = self._store.objects(self._prefix)
         now = datetime.now(UTC)
         for other in others:
-            if (now - other.modified).total_seconds() < lost_after and not self._died_here(other.key):
+            sign = self._read(other.key)
+            if sign.get("process") == _PROCESS and other.key not in _running:
+                # Ours, and over: its end, or the answer to its beginning, did not get through to the store.
+                self._store.delete(other.key)
+            elif (now - other.modified).total_seconds() < lost_after and not _died_here(sign):
                 return False
         numbers = [int(other.key.rpartition("/")[2]) for other in others]
         self._key = f"{self._prefix}{max(numbers, default=-1) + 1:03d}"
-        return self._store.create(self._key, self._sign())
+        claimed = self._store.create(self._key, self._sign())
+        if claimed:
+            _running.add(self._key)
+        return claimed
 
     @property
     def lost(self) -> int:
@@ -80,16 +92,17 @@ class Attempt:
         traceback: TracebackType | None,
     ) -> None:
         self._ended.set()
+        _running.discard(self._key)
         with suppress(UnitScopeError):
             self._store.delete(self._key)
 
-    def _died_here(self, key: str) -> bool:
-        """Whether the attempt was made by a process of this host that is no more."""
+    def _read(self, key: str) -> dict[str, Any]:
+        """An attempt's sign; empty where it is gone, or half written."""
         try:
-            sign = json.loads(self._store.get(key))
+            sign: dict[str, Any] = json.loads(self._store.get(key))
         except (NotFoundError, ValueError):
-            return False
-        return sign.get("host") == socket.gethostname() and not _alive(int(sign["pid"]))
+            return {}
+        return sign
 
     def _show_life(self) -> None:
         while not self._ended.wait(self._refresh):
@@ -102,9 +115,15 @@ class Attempt:
         sign = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "process": _PROCESS,
             "at": datetime.now(UTC).isoformat(),
         }
         return json.dumps(sign).encode()
+
+
+def _died_here(sign: dict[str, Any]) -> bool:
+    """Whether the attempt was made by a process of this host that is no more."""
+    return sign.get("host") == socket.gethostname() and not _alive(int(sign["pid"]))
 
 
 def _alive(pid: int) -> bool:

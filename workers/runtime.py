@@ -13,12 +13,15 @@ from unitscope.jobs.plan import Plan
 from unitscope.jobs.state import read_job, read_plan
 from unitscope.models import ModelCard, Registry
 from unitscope.models.linkers import find_linker
+from unitscope.rpc.tls import files_stamp
+from unitscope.rpc.watched import Stamp
 from unitscope.settings import (
     BrokerSettings,
     EndpointSettings,
     GatewaySettings,
     ModelSettings,
     StoreSettings,
+    TlsSettings,
     WorkerSettings,
 )
 from unitscope.store import ObjectStore, open_store
@@ -38,9 +41,15 @@ class Runtime:
     settings: WorkerSettings
     lost_after: float
     _contexts: dict[str, Context] = field(default_factory=dict)
+    _tls_files: Stamp | None = None
 
     def context(self, job_id: str) -> Context | None:
         """The job's context; None where it has no plan yet. Plans never change, so they are kept."""
+        # Channels keep the certificates that they were opened with.
+        files = files_stamp(TlsSettings())
+        if files is not None and files != self._tls_files:
+            self._contexts.clear()
+            self._tls_files = files
         if job_id not in self._contexts:
             plan = read_plan(self.store, job_id)
             if plan is None:

@@ -2,6 +2,7 @@
 
 A task may run twice, on two machines, at any time: each looks at the store first and finds what is
 there. Celery's own retries and results are not used; `services.gateway` sends again what was lost.
+While the store is away a task waits, and then begins anew.
 """
 
 from __future__ import annotations
@@ -25,13 +26,16 @@ from unitscope.errors import (
 )
 from unitscope.jobs import broker, layout
 from unitscope.jobs.chunks import encode
+from unitscope.jobs.plan import Plan, Stage
 from unitscope.jobs.state import (
     JobState,
     cancel_requested,
     done_chunks,
     write_terminal,
 )
+from unitscope.settings import WorkerSettings
 from unitscope.store.base import sha256
+from workers import observed
 from workers.analyses import analysis_of
 from workers.attempts import MAX_FAILURES, MAX_LOST, Attempt
 from workers.context import Context, JobCancelled
@@ -43,30 +47,61 @@ log = logging.getLogger(__name__)
 PERMANENT = (InvalidArgumentError, FailedPreconditionError, NotFoundError)
 """Errors that trying again cannot mend: they fail the job at once."""
 
-FINALISE_STAGE = "finalise"
+FINALISE_STAGE, PLANNED = "finalise", "plan"
+"""Stand for no stage of a plan, but are looked after like one."""
 
 
 @shared_task(name=broker.PLAN)
 def plan(job_id: str) -> None:
     """Plans the job and sends its first stage."""
-    here = runtime()
-    if _over(here, job_id):
-        return
-    try:
-        stages = here.make_plan(job_id).stages
-    except UnavailableError as error:
-        log.warning("%s: planning waits: %s", job_id, error)
-        return
-    except UnitScopeError as error:
-        write_terminal(here.store, job_id, JobState.FAILED, _describe(error, "plan"))
-        return
-    _send_stage(here, job_id, stages[0].name, len(stages[0].chunks))
+    with observed.task(broker.PLAN, job_id):
+        _when_reachable(lambda here: _plan(here, job_id))
 
 
 @shared_task(name=broker.RUN_CHUNK)
 def run_chunk(job_id: str, stage: str, index: int) -> None:
     """Computes one chunk and stores its result; the last one of a stage releases the next."""
-    here = runtime()
+    with observed.task(broker.RUN_CHUNK, job_id, stage, index):
+        _when_reachable(lambda here: _run_chunk(here, job_id, stage, index))
+
+
+@shared_task(name=broker.FINALISE)
+def finalise(job_id: str) -> None:
+    """Writes tables, images and report, then the manifest, and ends the job."""
+    with observed.task(broker.FINALISE, job_id):
+        _when_reachable(lambda here: _finalise(here, job_id))
+
+
+def _when_reachable(act: Callable[[Runtime], None]) -> None:
+    """Acts; where the store does not answer, waits and begins anew, since acting twice does no harm."""
+    pause, until = 0.5, time.monotonic() + WorkerSettings().wait_seconds
+    while True:
+        try:
+            return act(runtime())
+        except UnavailableError as error:
+            log.warning("waiting: %s", error)
+            if time.monotonic() + pause > until:
+                return None  # The gateway sends it again.
+            with observed.waiting(pause):
+                time.sleep(pause)
+            pause = min(2 * pause, 10.0)
+
+
+def _plan(here: Runtime, job_id: str) -> None:
+    if _over(here, job_id) or here.store.stat(layout.released(job_id, PLANNED)) is not None:
+        return
+    try:
+        planned = here.make_plan(job_id)
+    except UnavailableError:
+        raise
+    except UnitScopeError as error:
+        write_terminal(here.store, job_id, JobState.FAILED, _describe(error, "plan"))
+        return
+    if _send_stage(here, job_id, planned, planned.stages[0]):
+        here.store.create(layout.released(job_id, PLANNED), b"")
+
+
+def _run_chunk(here: Runtime, job_id: str, stage: str, index: int) -> None:
     context = None if _over(here, job_id) else here.context(job_id)
     if context is None:
         return
@@ -83,10 +118,7 @@ def run_chunk(job_id: str, stage: str, index: int) -> None:
     _release_next(here, context, stage)
 
 
-@shared_task(name=broker.FINALISE)
-def finalise(job_id: str) -> None:
-    """Writes tables, images and report, then the manifest, and ends the job."""
-    here = runtime()
+def _finalise(here: Runtime, job_id: str) -> None:
     context = None if _over(here, job_id) else here.context(job_id)
     if context is None:
         return
@@ -107,8 +139,12 @@ def _attempted(here: Runtime, context: Context, stage: str, chunk: str, work: Ca
     attempt = Attempt(here.store, job_id, stage, chunk, here.settings.refresh_seconds)
     if not attempt.claim(here.lost_after):
         return False
+    tally = observed.Tally(context.plan.kind, stage)
     with attempt:
-        if attempt.lost >= MAX_LOST:
+        lost_before = attempt.lost
+        if lost_before:
+            tally.end("lost")
+        if lost_before >= MAX_LOST:
             lost = UnitScopeError(
                 f"the workers at chunk {stage}/{chunk} were lost {MAX_LOST} times; the log of the "
                 "last one, or the memory limit of the workers, may tell why",
@@ -117,10 +153,14 @@ def _attempted(here: Runtime, context: Context, stage: str, chunk: str, work: Ca
             write_terminal(here.store, job_id, JobState.FAILED, _describe(lost, f"{stage}/{chunk}"))
             return False
         try:
-            return _patiently(here, context, work)
+            done = _patiently(here, context, work)
+            tally.end("done" if done else "handed_back")
+            return done
         except JobCancelled:
+            tally.end("cancelled")
             return False
         except Exception as error:
+            tally.end("failed", error)
             log.exception("%s: %s/%s failed", job_id, stage, chunk)
             described = _describe(error, f"{stage}/{chunk}")
             failures = attempt.fail(described)
@@ -146,7 +186,8 @@ def _patiently(here: Runtime, context: Context, work: Callable[[], None]) -> boo
             if time.monotonic() + pause > until:
                 return False
             _say_waiting(here, context.job_id, error)
-            _sleep_unless_cancelled(context, pause)
+            with observed.waiting(pause):
+                _sleep_unless_cancelled(context, pause)
             pause = min(2 * pause, 10.0)
 
 
@@ -159,41 +200,56 @@ def _sleep_unless_cancelled(context: Context, seconds: float) -> None:
 
 
 def _release_next(here: Runtime, context: Context, stage: str) -> None:
-    """Sends the next stage, or the finaliser, where this stage is complete."""
-    stages = context.plan.stages
+    """Sends the next stage, or the finaliser, where this stage is complete and nobody has sent it yet.
+
+    Every message that comes twice gets here again. Were it to send again as well, each would beget a whole
+    stage, and their number would grow without end.
+    """
+    stages, job_id = context.plan.stages, context.job_id
     position = context.plan.stage_index(stage)
-    if len(done_chunks(here.store, context.job_id, stage)) < len(stages[position].chunks):
+    if len(done_chunks(here.store, job_id, stage)) < len(stages[position].chunks):
+        return
+    if here.store.stat(layout.released(job_id, stage)) is not None:
         return
     if position + 1 == len(stages):
-        _send(here, broker.FINALISE, context.job_id)
-    elif not done_chunks(here.store, context.job_id, stages[position + 1].name):
-        following = stages[position + 1]
-        _send_stage(here, context.job_id, following.name, len(following.chunks))
+        sent = _send(here, context.plan, broker.FINALISE, job_id)
+    else:
+        sent = _send_stage(here, job_id, context.plan, stages[position + 1])
+    if sent:
+        here.store.create(layout.released(job_id, stage), b"")
 
 
-def _send_stage(here: Runtime, job_id: str, stage: str, chunks: int) -> None:
-    for index in range(chunks):
-        _send(here, broker.RUN_CHUNK, job_id, stage, index)
+def _send_stage(here: Runtime, job_id: str, plan: Plan, stage: Stage) -> bool:
+    """Sends a stage's chunks; whether the broker took all."""
+    chunks = range(len(stage.chunks))
+    return all(_send(here, plan, broker.RUN_CHUNK, job_id, stage.name, index) for index in chunks)
 
 
 def _send_again(here: Runtime, context: Context, stage: str, chunk: str) -> None:
     if stage == FINALISE_STAGE:
-        _send(here, broker.FINALISE, context.job_id)
+        _send(here, context.plan, broker.FINALISE, context.job_id)
     else:
         index = context.plan.chunk_ids(context.plan.stage(stage)).index(chunk)
-        _send(here, broker.RUN_CHUNK, context.job_id, stage, index)
+        _send(here, context.plan, broker.RUN_CHUNK, context.job_id, stage, index)
 
 
-def _send(here: Runtime, task: str, *ids: str | int) -> None:
-    """Sends a task; where the broker is away the gateway will find out and send it."""
+def _send(here: Runtime, plan: Plan, task: str, *ids: str | int) -> bool:
+    """Sends a task; where the broker is away the gateway will find out and send it. Whether it took it."""
     try:
-        broker.send(here.app, task, *ids)
+        broker.send(here.app, task, *ids, renders=plan.renders)
     except UnavailableError as error:
         log.warning("%s%s is not sent: %s", task, ids, error)
+        return False
+    return True
 
 
 def _over(here: Runtime, job_id: str) -> bool:
-    return here.store.stat(layout.terminal(job_id)) is not None or cancel_requested(here.store, job_id)
+    """Whether nothing is to be done for the job: it has ended, is to end, or was deleted."""
+    return (
+        here.store.stat(layout.terminal(job_id)) is not None
+        or cancel_requested(here.store, job_id)
+        or here.store.stat(layout.spec(job_id)) is None
+    )
 
 
 def _say_waiting(here: Runtime, job_id: str, error: UnitScopeError) -> None:

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from services.classifier.gradients import check_differentiable, pull_to_features, pull_to_images
 from services.classifier.networks import Network
 from services.classifier.turns import Turns
 from unitscope.errors import FailedPreconditionError, InvalidArgumentError
-from unitscope.models.cards import InputSpec, ModelCard
+from unitscope.models.cards import InputSpec, LayerCard, ModelCard
 
 Images = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -37,6 +38,21 @@ class Reading:
     features: Floats
     logits: Floats
     maps: Floats | None = None
+
+
+@dataclass(frozen=True)
+class ImageGradient:
+    """How a loss changes with pixels.
+
+    Attributes:
+        pixels: float32 ``(batch, height, width, 3)``, the derivative by pixels in [0, 255].
+        features: float32 ``(batch, units)``, as `Reading` has them.
+        logits: float32 ``(batch, classes)``, likewise.
+    """
+
+    pixels: Floats
+    features: Floats
+    logits: Floats
 
 
 class Classifier:
@@ -117,6 +133,115 @@ class Classifier:
             FailedPreconditionError: No such layer, or it has no head (LAYER_HAS_NO_HEAD).
             InvalidArgumentError: The features have another width (WRONG_TENSOR_SHAPE).
         """
+        declared = self._head_layer(features, layer)
+        found = []
+        for part in _batches(features, self._network.batch):
+            between()
+            with self._lock, torch.inference_mode():
+                found.append(self._network.head(torch.from_numpy(part).to(self._device), declared))
+        return _joined(found, len(features))
+
+    def head_gradient(
+        self,
+        features: Floats,
+        cotangent: Floats,
+        layer: str = "",
+        *,
+        between: Callable[[], None] = lambda: None,
+    ) -> tuple[Floats, Floats]:
+        """Pulls cotangents of the logits back to features.
+
+        Args:
+            features: float32 ``(batch, units)``, finite.
+            cotangent: float32 ``(batch, classes)``, the derivative of each row's loss by its logits.
+            layer: As in `head`.
+            between: Called before every batch; may raise to give up.
+
+        Returns:
+            Logits ``(batch, classes)``, and the derivative by the features ``(batch, units)``.
+
+        Raises:
+            FailedPreconditionError: As `head`; no gradient goes through the network
+                (GRADIENT_NOT_AVAILABLE).
+            InvalidArgumentError: As `head`, of either array.
+        """
+        declared = self._head_layer(features, layer)
+        _check_shape(cotangent, (len(features), len(self.card.classes)), "logits_cotangent")
+        check_differentiable(self._network, self.card.name)
+        found = []
+        size = self._network.batch
+        for part, pull in zip(_batches(features, size), _batches(cotangent, size), strict=True):
+            between()
+            rows, given = torch.from_numpy(part), torch.from_numpy(pull)
+            with self._lock:
+                found.append(
+                    pull_to_features(
+                        self._network, rows.to(self._device), given.to(self._device), declared, self.card.name
+                    )
+                )
+        logits, gradient = (_joined(column, len(features)) for column in zip(*found, strict=True))
+        return logits, gradient
+
+    def image_gradient(
+        self,
+        images: Images | Floats,
+        logits_cotangent: Floats | None,
+        features_cotangent: Floats | None,
+        layer: str = "",
+        *,
+        between: Callable[[], None] = lambda: None,
+    ) -> ImageGradient:
+        """Pulls cotangents of logits, features or both back to the pixels.
+
+        Args:
+            images: uint8, or float32 in [0, 255], ``(batch, height, width, 3)``.
+            logits_cotangent: float32 ``(batch, classes)``, the derivative of each row's loss by its logits.
+            features_cotangent: float32 ``(batch, units)``, likewise by the features of the layer.
+            layer: As in `read`.
+            between: Called before every batch; may raise to give up.
+
+        Raises:
+            FailedPreconditionError: As `read`; no gradient goes through the network
+                (GRADIENT_NOT_AVAILABLE).
+            InvalidArgumentError: There is no cotangent (NO_COTANGENT), or one has another shape
+                (WRONG_TENSOR_SHAPE).
+        """
+        declared = self.card.layers_of(layer)
+        if logits_cotangent is None and features_cotangent is None:
+            raise InvalidArgumentError(
+                "there is no cotangent; give logits_cotangent, features_cotangent or both",
+                reason="NO_COTANGENT",
+                field="logits_cotangent",
+            )
+        rows, units = len(images), sum(item.units for item in declared)
+        pulls = [
+            np.zeros((rows, width), np.float32) if given is None else given
+            for given, width in ((logits_cotangent, len(self.card.classes)), (features_cotangent, units))
+        ]
+        _check_shape(pulls[0], (rows, len(self.card.classes)), "logits_cotangent")
+        _check_shape(pulls[1], (rows, units), "features_cotangent")
+        check_differentiable(self._network, self.card.name)
+        found = []
+        parts = [_batches(array, self._network.batch) for array in (images, *pulls)]
+        for batch in zip(*parts, strict=True):
+            between()
+            image, logits, features = (torch.from_numpy(part) for part in batch)
+            with self._lock:
+                found.append(
+                    pull_to_images(
+                        self._network,
+                        lambda x: preprocess(x, self._input),
+                        image.to(self._device),
+                        (features.to(self._device), logits.to(self._device)),
+                        declared,
+                        self.card.name,
+                    )
+                )
+        columns = [_joined(column, rows) for column in zip(*found, strict=True)]
+        return ImageGradient(*columns)
+
+    def _head_layer(self, features: Floats, layer: str) -> LayerCard:
+        """The layer, once it has a head and the features are as wide as it; raises like `head`."""
         declared = self.card.layer(layer)
         if not declared.has_head:
             able = ", ".join(item.name for item in self.card.layers if item.has_head) or "none"
@@ -134,26 +259,21 @@ class Classifier:
                 reason="WRONG_TENSOR_SHAPE",
                 field="features",
             )
-        found = []
-        for part in _batches(features, self._network.batch):
-            between()
-            with self._lock, torch.inference_mode():
-                found.append(self._network.head(torch.from_numpy(part).to(self._device), declared))
-        return _joined(found, len(features))
+        return declared
 
 
 def preprocess(images: Tensor, spec: InputSpec) -> Tensor:
     """Resizes, cuts out, scales and normalises.
 
     Args:
-        images: uint8 ``(batch, height, width, 3)``.
+        images: uint8, or float32 in [0, 255], ``(batch, height, width, 3)``.
         spec: What the classifier wants.
 
     Returns:
         float32 ``(batch, 3, spec.height, spec.width)``, channels last in memory. Resizing is with
         antialiasing.
     """
-    x = images.permute(0, 3, 1, 2).float().div_(255)
+    x = images.permute(0, 3, 1, 2).float() / 255
     size = (spec.height, spec.width)
     scaled = _scaled(x.shape[2], x.shape[3], spec.shorter_edge) if spec.shorter_edge else size
     if tuple(x.shape[2:]) != scaled:
@@ -187,3 +307,12 @@ def _batches(rows: npt.NDArray[Any], size: int) -> list[npt.NDArray[Any]]:
 def _joined(parts: Any, count: int) -> Floats:
     joined: Floats = torch.cat([part.cpu() for part in parts])[:count].contiguous().numpy()
     return joined
+
+
+def _check_shape(array: Floats, shape: tuple[int, int], field: str) -> None:
+    if array.shape != shape:
+        raise InvalidArgumentError(
+            f"{field} has the shape {array.shape}; {shape} is needed",
+            reason="WRONG_TENSOR_SHAPE",
+            field=field,
+        )

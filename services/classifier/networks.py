@@ -38,6 +38,9 @@ class Network(Protocol):
     batch: int
     """Rows that it is always given, padded where there are fewer."""
 
+    differentiable: bool
+    """Whether automatic differentiation can go through it."""
+
     def to(self, device: torch.device) -> None:
         """Moves the weights to where they will be used."""
 
@@ -71,6 +74,7 @@ class HookedNetwork:
     """
 
     batch = BATCH
+    differentiable = True
 
     def __init__(self, module: nn.Module, head: str) -> None:
         """Finds the head.
@@ -160,6 +164,7 @@ class AvatarNetwork:
     """`AvatarNet` with its two layers: ``penultimate``, and the maps of its ``trunk``."""
 
     batch = BATCH
+    differentiable = True
 
     def __init__(self, module: AvatarNet) -> None:
         """Takes the network."""

@@ -25,6 +25,8 @@ _FATAL = 4
 class OnnxNetwork:
     """A `Network` of an ONNX model: a session for each set of layers that is read, one a head."""
 
+    differentiable = False
+
     def __init__(
         self, file: OnnxFile, size: tuple[int, int], rows: int = BATCH, always: Sequence[str] = ()
     ) -> None:

@@ -36,6 +36,8 @@ _FAILURES = (
 class ProgramNetwork:
     """A `Network` of an exported program. What no image decides is computed once."""
 
+    differentiable = True
+
     def __init__(
         self, program: Program, tensors: Mapping[str, Tensor], size: tuple[int, int], rows: int = BATCH
     ) -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 
-from services.gateway.jobs import Jobs
-from services.gateway.loop import Loop
-from services.gateway.reconcile import Reconciler
-from services.gateway.servicer import AnalysisJobServicer
+from services.gateway.assembly import assemble
+from unitscope import signals
 from unitscope.errors import UnitScopeError
 from unitscope.jobs.broker import create_app
-from unitscope.jobs.plan import MAX_CHUNKS_PER_STAGE
-from unitscope.jobs.specs import MAX_RENDERS_PER_JOB, MAX_UNITS_PER_JOB
 from unitscope.models import Registry
 from unitscope.rpc import Server, ServiceEntry
+from unitscope.rpc.exposure import check_server
+from unitscope.rpc.tokens import TokenFile
 from unitscope.settings import (
     BrokerSettings,
     GatewaySettings,
@@ -42,28 +39,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--check", action="store_true", help="check settings and store, then exit")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    signals.begin("gateway", serves=not options.check)
     settings, server_settings = GatewaySettings(), ServerSettings()
-    jobs = Jobs(
-        store=open_store(StoreSettings()),
-        registry=Registry(ModelSettings().root),
-        app=create_app(BrokerSettings()),
-        max_active=settings.max_active_jobs,
+    tokens = TokenFile(settings.tokens_file) if settings.tokens_file else None
+    gateway = assemble(
+        open_store(StoreSettings()),
+        Registry(ModelSettings().root),
+        create_app(BrokerSettings()),
+        settings,
+        server_settings.max_message_bytes,
     )
+    jobs, limits, servicer = gateway.jobs, gateway.limits, gateway.servicer
     if options.check:
+        check_server("gateway", server_settings, tokens is not None)
         print(f"the gateway's settings are in order; {len(jobs.models())} models are known")
         return 0
-    reconciler = Reconciler(jobs.store, jobs.send, settings.lost_after_seconds)
-    loop = Loop(jobs, reconciler, settings.reconcile_seconds)
-    limits = {
-        "max_units_per_job": MAX_UNITS_PER_JOB,
-        "max_renders_per_job": MAX_RENDERS_PER_JOB,
-        "max_chunks_per_stage": MAX_CHUNKS_PER_STAGE,
-        "max_message_bytes": server_settings.max_message_bytes,
-        "max_active_jobs": settings.max_active_jobs,
-        "max_watchers": settings.max_watchers,
-    }
-    servicer = AnalysisJobServicer(jobs, loop, settings, limits)
 
     def info() -> info_pb2.GetInfoResponse:
         models = [
@@ -77,9 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SERVICE,
         lambda server: analysis_job_pb2_grpc.add_AnalysisJobServiceServicer_to_server(servicer, server),
     )
-    loop.start()
-    Server("gateway", PORT, [entry], info, server_settings, settings.max_watchers).run()
-    loop.stop()
+    gateway.start()
+    Server("gateway", PORT, [entry], info, server_settings, settings.max_watchers, tokens).run()
+    gateway.stop()
+    signals.end()
     return 0
 
 

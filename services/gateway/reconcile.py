@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from unitscope.jobs import broker, layout
 from unitscope.jobs.plan import Plan
 from unitscope.jobs.state import JobRecord, JobState, StageProgress, write_terminal
+from unitscope.signals import catalogue
 from unitscope.store import ObjectInfo, ObjectStore
 
 CANCEL_GRACE_SECONDS = 10.0
@@ -44,6 +45,11 @@ class Reconciler:
     _sent: dict[tuple[str, str], Sent] = field(default_factory=dict)
     _moved: dict[str, tuple[int, float]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Shows all tasks from the start, so that the first loss is a rise."""
+        for task in (broker.PLAN, broker.RUN_CHUNK, broker.FINALISE):
+            catalogue.RESENT.touch(task=task)
+
     def reconcile(self, record: JobRecord) -> None:
         """Does what the job needs now."""
         if record.state.terminal:
@@ -57,10 +63,12 @@ class Reconciler:
             self._resend_lost(record, record.plan, attempts)
 
     def forget(self, job_id: str) -> None:
-        """Drops what is remembered of a job that has ended."""
+        """Drops what is remembered of a job that has ended, and what lost attempts at it have left."""
         self._moved.pop(job_id, None)
         for key in [key for key in self._sent if key[0] == job_id]:
             del self._sent[key]
+        for attempt in self.store.objects(layout.job(job_id) + "attempts/"):
+            self.store.delete(attempt.key)
 
     def _end_cancelled(self, record: JobRecord, attempts: list[ObjectInfo]) -> None:
         """Ends the job once no attempt shows life, or after a grace."""
@@ -130,8 +138,10 @@ class Reconciler:
         if first_plan and _seconds_since(record.created) < self.lost_after:
             return
         now = time.monotonic()
-        if now - sent.at >= pause and self.send(task, *ids):
+        renders = record.plan.renders if record.plan is not None else 0
+        if now - sent.at >= pause and self.send(task, *ids, renders=renders):
             sent.at, sent.times = now, sent.times + 1
+            catalogue.RESENT.add(task=task)
 
 
 def _chunk_of(attempt: ObjectInfo) -> str:

@@ -28,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="example: python -m services.generator.liveness --model avatars/generator",
     )
     parser.add_argument("--address", default=f"127.0.0.1:{PORT}", help="of the server (default: %(default)s)")
-    parser.add_argument("--model", action="append", default=[], help="a generator; default: all of the registry")
+    parser.add_argument(
+        "--model", action="append", default=[], help="a generator; default: all of the registry"
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="deadline of an inference (default: 20)")
     options = parser.parse_args(arguments)
     settings = GeneratorSettings()

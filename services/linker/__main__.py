@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import platform
 import sys
 from collections.abc import Sequence
@@ -13,9 +12,11 @@ import numpy as np
 from services.linker.servicer import LinkerServicer
 from services.linker.statistics import MAX_FEATURES
 from services.linker.storage import LinkerStorage
+from unitscope import signals
 from unitscope.errors import UnitScopeError
 from unitscope.models.linkers import list_linkers
 from unitscope.rpc import Server, ServiceEntry
+from unitscope.rpc.exposure import check_server
 from unitscope.settings import ServerSettings, StoreSettings
 from unitscope.store import open_store
 from unitscope.v1 import info_pb2, linker_pb2_grpc
@@ -34,9 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--check", action="store_true", help="check settings and store, then exit")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    signals.begin("linker", serves=not options.check)
     storage, settings = LinkerStorage(open_store(StoreSettings())), ServerSettings()
     if options.check:
+        check_server("linker", settings)
         print(f"the linker's settings are in order; {len(list_linkers(storage.store))} linkers are published")
         return 0
     servicer = LinkerServicer(storage)
@@ -58,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SERVICE, lambda server: linker_pb2_grpc.add_LinkerServiceServicer_to_server(servicer, server)
     )
     Server("linker", PORT, [entry], info, settings).run()
+    signals.end()
     return 0
 
 

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from services.linker.evaluation import ALL, Evaluation, HeldOut, Prediction, Row, Settings, evaluate
 from services.linker.solution import METHODS, Solution
-from unitscope.errors import FailedPreconditionError
+from unitscope.errors import FailedPreconditionError, InvalidArgumentError
 from unitscope.jobs.chunks import ChunkResult
+
+MAX_DRAWS = 200_000_000
+"""Pairs times resamples; 1,000 resamples of 200,000 pairs."""
 
 NEEDED = ("features", "latents", "classes")
 
@@ -28,9 +31,17 @@ def judge(solution: Solution, chunks: Iterable[ChunkResult], resamples: int, see
 
     Raises:
         FailedPreconditionError: There are no held-out pairs, or a chunk lacks a tensor.
+        InvalidArgumentError: The bootstrap would take too long (BOOTSTRAP_TOO_LARGE).
     """
     tensors = _joined([chunk.tensors for chunk in chunks])
     classes = tensors["classes"]
+    if len(classes) * resamples > MAX_DRAWS:
+        raise InvalidArgumentError(
+            f"{resamples} resamples of {len(classes)} pairs are {len(classes) * resamples:,} draws; at most "
+            f"{MAX_DRAWS:,} are possible: ask for fewer resamples",
+            reason="BOOTSTRAP_TOO_LARGE",
+            field="resamples",
+        )
     predictions = {
         method: Prediction(
             solution.apply(tensors["features"], method, classes),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from services.linker.statistics import SufficientStatistics
 from services.linker.storage import PAIR_TENSORS, LinkerStorage, Stored
 from unitscope.errors import InvalidArgumentError
 from unitscope.rpc.tensors import from_tensor, to_tensor
+from unitscope.signals import catalogue
 from unitscope.store.base import check_key
 from unitscope.v1 import linker_pb2 as pb
 from unitscope.v1 import linker_pb2_grpc, tensor_pb2
@@ -24,6 +26,8 @@ from unitscope.v1 import linker_pb2_grpc, tensor_pb2
 
 MAX_RESAMPLES = 100_000
 MAX_FOLDS = 100
+MAX_CHUNKS = 1_000
+"""Chunks of held-out pairs, which are all in memory at once: as many as a stage has at most."""
 
 
 class LinkerServicer(linker_pb2_grpc.LinkerServiceServicer):
@@ -43,6 +47,7 @@ class LinkerServicer(linker_pb2_grpc.LinkerServiceServicer):
             if pairs is None:
                 continue
             features, latents, classes, rows = pairs
+            catalogue.ROWS.add(len(features), method="Accumulate")
             if statistics is None:
                 statistics = SufficientStatistics(features.shape[1], latents.shape[1])
             statistics.update(features, latents, classes, rows)
@@ -82,6 +87,7 @@ class LinkerServicer(linker_pb2_grpc.LinkerServiceServicer):
                 reason="BAD_BOOTSTRAP",
                 field="resamples",
             )
+        _check_chunks([chunk.key for chunk in request.chunks])
         solution = self._storage.solution(request.solution.key, request.solution.sha256)
         chunks = (self._storage.chunk(chunk.key, chunk.sha256) for chunk in request.chunks)
         evaluation = judge(solution, chunks, request.resamples or 1_000, request.seed)
@@ -114,6 +120,7 @@ class LinkerServicer(linker_pb2_grpc.LinkerServiceServicer):
             solution = self._storage.solution(request.solution.key, request.solution.sha256)
         units = solution.linker.weight.shape[1]
         features = from_tensor(request.features, np.float32, (None, units), "features")
+        catalogue.ROWS.add(len(features), method="Apply")
         classes = None
         if request.HasField("classes"):
             classes = from_tensor(request.classes, np.int64, (len(features),), "classes")
@@ -156,3 +163,15 @@ class LinkerServicer(linker_pb2_grpc.LinkerServiceServicer):
 
 def _reference(stored: Stored) -> tensor_pb2.ObjectReference:
     return tensor_pb2.ObjectReference(key=stored.key, sha256=stored.sha256, size=stored.size)
+
+
+def _check_chunks(keys: list[str]) -> None:
+    """Raises InvalidArgumentError where chunks are too many, or one is named twice: it would count twice."""
+    twice = next((key for key, count in Counter(keys).items() if count > 1), None)
+    if len(keys) > MAX_CHUNKS or twice is not None:
+        problem = (
+            f"{len(keys)} chunks are named" if twice is None else f"the chunk {twice[:100]!r} is named twice"
+        )
+        raise InvalidArgumentError(
+            f"{problem}; up to {MAX_CHUNKS} different ones are possible", reason="BAD_CHUNKS", field="chunks"
+        )

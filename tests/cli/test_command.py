@@ -67,7 +67,9 @@ def test_version_and_exit_codes_are_in_the_help() -> None:
     assert "3 not found" in re.sub(r"\s+", " ", run("--help").stdout)
 
 
-COMMANDS = ("demo", "up", "list", "get", "watch", "cancel", "download", "capabilities", "models")
+COMMANDS = (
+    "demo", "up", "list", "get", "watch", "cancel", "download", "artifacts", "delete", "capabilities", "models",
+)  # fmt: skip
 GROUPED = ("models show", "submit link", "submit traverse")
 
 

@@ -74,6 +74,24 @@ def test_a_killed_program_is_restarted_and_its_descendants_are_ended(tmp_path: P
     assert small.last_lines().splitlines()[-1] == "up"
 
 
+def test_an_outage_lasts_until_it_is_ended(tmp_path: Path, mark: str) -> None:
+    small = supervise(tmp_path, mark, "import time; time.sleep(600)")
+    small.start()
+    assert eventually(lambda: small.state.state == "healthy")
+    assert small.processes == [small.state.pid]
+    small.take_down()
+    assert eventually(lambda: small.state.state == "stopped")
+    time.sleep(0.5)
+    assert small.processes == []
+    small.bring_up()
+    assert eventually(lambda: small.state.state == "healthy")
+    small.take_down()
+    assert eventually(lambda: small.state.state == "stopped")
+    small.ask_to_stop()
+    small.stopped(5)
+    assert guardian.marked(mark) == []
+
+
 def test_a_program_that_ignores_its_signal_is_killed(tmp_path: Path, mark: str) -> None:
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     small = supervise(tmp_path, mark, code)

@@ -43,6 +43,17 @@ def test_create_never_replaces(store: ObjectStore) -> None:
     assert store.get("jobs/a/spec.json") == b"first"
 
 
+def test_a_large_object_is_created_once(store: ObjectStore) -> None:
+    """Of several parts where the store has parts; of writers at the same time one wins."""
+    writers = [bytes([65 + i]) * (11 << 20) for i in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        won = list(pool.map(lambda data: store.create("jobs/a/large.bin", data), writers))
+    assert sum(won) == 1
+    assert store.get("jobs/a/large.bin") == writers[won.index(True)]
+    assert not store.create("jobs/a/large.bin", writers[0])
+    assert [info.key for info in store.objects("jobs/a/")] == ["jobs/a/large.bin"]
+
+
 def test_put_replaces(store: ObjectStore) -> None:
     store.put("jobs/a/attempts/0", b"one")
     store.put("jobs/a/attempts/0", b"two")
@@ -129,6 +140,7 @@ def test_what_is_no_key_is_refused_everywhere(store: ObjectStore, key: str) -> N
         lambda: store.stat(key),
         lambda: store.delete(key),
         lambda: store.local_path(key),
+        lambda: store.link(key, 60),
         lambda: store.objects(key + "/"),
         lambda: store.children(key + "/"),
     ]

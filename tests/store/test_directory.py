@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,28 @@ for i in range(1_000_000):
     for info in found:
         number = int(info.key.removeprefix("k/"))
         assert store.get(info.key) == bytes([number % 251]) * 200_000
+
+
+def test_deleting_leaves_no_folders_and_disturbs_no_writer(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    failures: list[BaseException] = []
+
+    def churn(name: str) -> None:
+        try:
+            for round_ in range(150):
+                key = f"jobs/one/deep/{name}"
+                assert store.create(key, b"1")
+                store.put(key, b"2")
+                assert store.get(key) == b"2", round_
+                store.delete(key)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=churn, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert store.children("jobs/") == []
+    assert not (tmp_path / "jobs").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import socket
@@ -10,8 +11,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+import urllib3
 from minio import Minio
 from pydantic import SecretStr
 
@@ -26,65 +29,87 @@ def binary() -> str | None:
     return str(beside) if beside.is_file() else shutil.which("weed")
 
 
-@contextmanager
-def weed_server(folder: Path) -> Iterator[StoreSettings]:
-    """Starts the server, makes a bucket, and stops the server at the end."""
-    config = folder / "s3.json"
-    config.write_text(
-        json.dumps(
-            {
-                "identities": [
-                    {
-                        "name": "tester",
-                        "credentials": [{"accessKey": ACCESS, "secretKey": SECRET}],
-                        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-                    }
-                ]
-            }
-        )
-    )
-    data = folder / "data"
-    data.mkdir()
-    master, volume, filer, s3 = _free_ports(4)
-    command = [
-        str(binary()), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={data}",
-        f"-master.port={master}", f"-volume.port={volume}", "-filer", f"-filer.port={filer}",
-        "-s3", f"-s3.port={s3}", f"-s3.config={config}", "-master.volumeSizeLimitMB=64",
-        "-volume.max=20", "-master.telemetry=false",
-        "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false",
-    ]  # fmt: skip
-    with (folder / "weed.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-    try:
-        _make_bucket(f"127.0.0.1:{s3}", process, folder / "weed.log")
-        yield StoreSettings(
+@dataclass(frozen=True)
+class Weed:
+    """How to run a server in a folder, again and again on the same ports."""
+
+    command: tuple[str, ...]
+    endpoint: str
+    https: str = ""
+
+    @classmethod
+    def prepare(cls, folder: Path, certificate: tuple[Path, Path] | None = None) -> Weed:
+        """Writes its configuration and chooses its ports.
+
+        Args:
+            folder: Holds the configuration and the data.
+            certificate: Certificate and key, to serve TLS as well.
+        """
+        config, data = folder / "s3.json", folder / "data"
+        keys = {"accessKey": ACCESS, "secretKey": SECRET}
+        actions = ["Admin", "Read", "Write", "List", "Tagging"]
+        identity = {"name": "tester", "credentials": [keys], "actions": actions}
+        config.write_text(json.dumps({"identities": [identity]}))
+        data.mkdir(exist_ok=True)
+        master, volume, filer, s3, https = _free_ports(5)
+        command = (
+            str(binary()), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={data}",
+            f"-master.port={master}", f"-volume.port={volume}", "-filer", f"-filer.port={filer}",
+            "-s3", f"-s3.port={s3}", f"-s3.config={config}", "-master.volumeSizeLimitMB=64",
+            "-volume.max=20", "-master.telemetry=false",
+            "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false",
+        )  # fmt: skip
+        if certificate is None:
+            return cls(command, f"127.0.0.1:{s3}")
+        chain, key = certificate
+        tls = (f"-s3.port.https={https}", f"-s3.cert.file={chain}", f"-s3.key.file={key}")
+        return cls((*command, *tls), f"127.0.0.1:{s3}", f"127.0.0.1:{https}")
+
+    def settings(self) -> StoreSettings:
+        """A store in its bucket."""
+        return StoreSettings(
             url=f"s3://{BUCKET}/lab/one",
-            endpoint=f"127.0.0.1:{s3}",
+            endpoint=self.endpoint,
             secure=False,
             access_key=SecretStr(ACCESS),
             secret_key=SecretStr(SECRET),
+            part_bytes=5 << 20,
         )
+
+
+@contextmanager
+def weed_server(folder: Path, certificate: tuple[Path, Path] | None = None) -> Iterator[StoreSettings]:
+    """Starts the server, makes a bucket, and stops the server at the end.
+
+    With a certificate it speaks TLS, and the settings say so.
+    """
+    weed = Weed.prepare(folder, certificate)
+    with (folder / "weed.log").open("wb") as log:
+        process = subprocess.Popen(weed.command, stdout=log, stderr=log, cwd=folder)
+    try:
+        until = time.monotonic() + 60
+        while not make_bucket(weed.endpoint):
+            if time.monotonic() > until or process.poll() is not None:
+                text = (folder / "weed.log").read_text(errors="replace")
+                raise RuntimeError("weed did not start:\n" + text[-2000:])
+            time.sleep(0.3)
+        secure = {"endpoint": weed.https, "secure": True} if weed.https else {}
+        yield weed.settings().model_copy(update=secure)
     finally:
         process.kill()  # Its data is thrown away: an orderly end would only take time.
         process.wait()
 
 
-def _make_bucket(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    client = Minio(endpoint, ACCESS, SECRET, secure=False, region="us-east-1")
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        with suppress(Exception):
-            if not client.bucket_exists(BUCKET):
-                client.make_bucket(BUCKET)
-            client.put_object(BUCKET, "ready", _Empty(), 0)
-            return
-        time.sleep(0.3)
-    raise RuntimeError("weed did not start:\n" + log.read_text(errors="replace")[-2000:])
-
-
-class _Empty:
-    def read(self, size: int = -1) -> bytes:
-        return b""
+def make_bucket(endpoint: str) -> bool:
+    """Whether the server stores objects; makes the bucket where it is missing."""
+    http = urllib3.PoolManager(timeout=3, retries=False)
+    client = Minio(endpoint, ACCESS, SECRET, secure=False, region="us-east-1", http_client=http)
+    with suppress(Exception):
+        if not client.bucket_exists(BUCKET):
+            client.make_bucket(BUCKET)
+        client.put_object(BUCKET, "ready", io.BytesIO(), 0)
+        return True
+    return False
 
 
 def _free_ports(count: int) -> list[int]:

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from unitscope.errors import UnavailableError
 from unitscope.jobs import layout
 from unitscope.store.directory import DirectoryStore
 from workers.attempts import Attempt
@@ -57,6 +58,32 @@ def test_the_attempt_of_a_dead_process_of_this_host_is_lost_at_once(store):
     second = attempt(store)
     assert second.claim(60)
     assert second.lost == 1
+
+
+def test_an_attempt_of_ours_whose_end_was_not_heard_is_neither_alive_nor_lost(store, monkeypatch):
+    first = attempt(store)
+    assert first.claim(60)
+    with monkeypatch.context() as deaf, first:
+        deaf.setattr(store, "delete", lambda key: None)
+        first.__exit__(None, None, None)
+    assert len(store.objects(layout.attempts(JOB, STAGE, CHUNK))) == 1
+    second = attempt(store)
+    assert second.claim(60)
+    assert second.lost == 0
+
+
+def test_a_claim_whose_answer_was_lost_can_be_made_again(store, monkeypatch):
+    def stored_but_not_said(key, data):
+        DirectoryStore(store.root).create(key, data)
+        raise UnavailableError("no answer")
+
+    with monkeypatch.context() as deaf:
+        deaf.setattr(store, "create", stored_but_not_said)
+        with pytest.raises(UnavailableError):
+            attempt(store).claim(60)
+    second = attempt(store)
+    assert second.claim(60)
+    assert second.lost == 0
 
 
 def test_failures_are_counted(store):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from unitscope.cli import describe, images, jobs, local, submit, units
+from unitscope.cli import describe, images, jobs, local, submit, tokens, units
 from unitscope.cli.failures import EXIT_CODES, ExitCode, report
 from unitscope.cli.groups import ExtensibleGroup
+from unitscope.cli.options import ACCESS, AccessFiles
 from unitscope.errors import UnitScopeError
 from unitscope.version import package_version
 
@@ -49,8 +51,26 @@ def _options(
         bool,
         typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True),
     ] = False,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file",
+            help="A file that holds the token to show to the gateway. Else UNITSCOPE_CLIENT_TOKEN_FILE.",
+            show_default=False,
+        ),
+    ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--ca-file",
+            help="Speak TLS to the gateway; the file holds its authorities. Else "
+            "UNITSCOPE_TLS_SERVER_CA_FILE.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Options before the command."""
+    ACCESS.set(AccessFiles(token_file, ca_file))
 
 
 local.register(app)
@@ -59,3 +79,4 @@ jobs.register(app)
 units.register(app)
 images.register(app)
 describe.register(app)
+tokens.register(app)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unitscope.cli import exchange
 from unitscope.cli.groups import ImportGroup, ModelsGroup
 from unitscope.cli.options import (
     DEFAULT_HOME,
@@ -38,6 +39,7 @@ def register(app: typer.Typer) -> None:
     )
     group.callback(**example("unitscope models; unitscope models show avatars/clean"))(models)
     group.command("show", **example("unitscope models show avatars/clean"))(show)
+    exchange.register(group)
     imports = typer.Typer(
         cls=ImportGroup,
         help="Make a model of the registry out of a file from elsewhere.",

@@ -14,6 +14,7 @@ from unitscope.errors import (
     JobFailedError,
     NotFoundError,
     ResourceExhaustedError,
+    UnauthenticatedError,
     UnavailableError,
     UnitScopeError,
 )
@@ -46,6 +47,7 @@ _CODES: tuple[tuple[type[UnitScopeError], ExitCode], ...] = (
     (DeadlineError, ExitCode.UNAVAILABLE),
     (CancelledError, ExitCode.CANCELLED),
     (FailedPreconditionError, ExitCode.REFUSED),
+    (UnauthenticatedError, ExitCode.REFUSED),
     (AlreadyExistsError, ExitCode.REFUSED),
     (ResourceExhaustedError, ExitCode.REFUSED),
 )
@@ -58,8 +60,14 @@ _HINTS = {
     "INVALID_SPEC": "'unitscope capabilities --output json' holds the schema of every spec",
     "UNKNOWN_CLASS": "'unitscope models show NAME' shows the classes of a model",
     "UNIT_OUT_OF_RANGE": "'unitscope models show NAME' shows the layers and their units",
+    "TOKEN_MISSING": "name the token's file: 'unitscope --token-file FILE' or UNITSCOPE_CLIENT_TOKEN_FILE",
     "SERVICE_DID_NOT_START": "the whole log is in the file named above",
 }
+
+_CLOSED_HINT = (
+    "it may ask for TLS ('unitscope --ca-file FILE') or for a certificate (UNITSCOPE_TLS_CERTIFICATE_FILE "
+    "and _KEY_FILE)"
+)
 
 
 def exit_code(error: UnitScopeError) -> ExitCode:
@@ -74,11 +82,13 @@ def report(error: UnitScopeError) -> ExitCode:
     """Says on standard error what is wrong and what may help; the exit code."""
     message = error.message
     if error.reason == "SERVICE_UNAVAILABLE" and "peer" in error.metadata:
-        message = f"{error.metadata['peer']} does not answer"
+        closed = error.metadata.get("closed") == "True"
+        message = f"{error.metadata['peer']} {'closes the connection' if closed else 'does not answer'}"
     lines = [f"error: {message}"]
     # A single violation repeats the message.
     lines += [f"  {field}: {text}" for field, text in error.violations[1:] and error.violations]
-    if error.reason in _HINTS:
-        lines.append(f"hint: {_HINTS[error.reason]}")
+    hint = _CLOSED_HINT if error.metadata.get("closed") == "True" else _HINTS.get(error.reason)
+    if hint:
+        lines.append(f"hint: {hint}")
     print("\n".join(lines), file=sys.stderr)
     return exit_code(error)

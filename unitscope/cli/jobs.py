@@ -1,7 +1,8 @@
-"""Commands on jobs: list, get, watch, cancel, download."""
+"""Commands on jobs: list, get, watch, cancel, download, artifacts, delete."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,31 +29,77 @@ from unitscope.cli.output import (
     print_table,
     size,
 )
+from unitscope.jobs.state import JobState
 
 if TYPE_CHECKING:
     from unitscope.client import JobHandle, JobStatus
 
 
+TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
+
+
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command("list", **example("unitscope list --limit 5"))(list_jobs)
+    app.command("list", **example("unitscope list --limit 5 --state failed --kind traverse"))(list_jobs)
     app.command("get", **example("unitscope get JOB --output json"))(get)
     app.command("watch", **example("unitscope watch JOB"))(watch)
     app.command("cancel", **example("unitscope cancel JOB"))(cancel)
     app.command("download", **example("unitscope download JOB --to results --artifact tables/units.parquet"))(
         download
     )
+    app.command("artifacts", **example("unitscope artifacts JOB --links"))(artifacts)
+    app.command("delete", **example("unitscope delete JOB --yes"))(delete)
 
 
 def list_jobs(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Jobs at most.")] = 25,
+    state: Annotated[
+        list[JobState] | None,
+        typer.Option(
+            metavar="STATE",
+            help="Only jobs in this state, e.g. failed; may be repeated.",
+            case_sensitive=False,
+            show_default=False,
+        ),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND", help="Only jobs of this kind, e.g. link; may be repeated.", show_default=False
+        ),
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            metavar="TIME",
+            help="Only jobs created at this time (UTC) or later: 2026-11-21 or 2026-11-21T09:30.",
+            formats=TIMES,
+            show_default=False,
+        ),
+    ] = None,
+    before: Annotated[
+        datetime | None,
+        typer.Option(
+            metavar="TIME",
+            help="Only jobs created before this time (UTC).",
+            formats=TIMES,
+            show_default=False,
+        ),
+    ] = None,
     output: OutputOption = Output.TABLE,
     address: AddressOption = "",
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """List jobs, newest first."""
     with connect(address, home) as client:
-        jobs = list(islice(client.jobs(page_size=min(limit, 100)), limit))
+        found = client.jobs(
+            min(limit, 100),
+            states=state or (),
+            kinds=kind or (),
+            created_from=since.replace(tzinfo=UTC) if since else None,
+            created_before=before.replace(tzinfo=UTC) if before else None,
+        )
+        jobs = list(islice(found, limit))
     if output is Output.JSON:
         print_json(jobs)
         return
@@ -131,6 +178,10 @@ def download(
         list[str] | None,
         typer.Option(help="Only this artifact; may be repeated.", show_default=False),
     ] = None,
+    direct: Annotated[
+        bool,
+        typer.Option("--direct", help="Fetch them from the store itself, where it gives links."),
+    ] = False,
     output: OutputOption = Output.TABLE,
     address: AddressOption = "",
     home: HomeOption = DEFAULT_HOME,
@@ -151,12 +202,63 @@ def download(
                 f"{job} is still {status.state.lower()}; 'unitscope watch {job}' follows it to its end",
                 reason="JOB_NOT_ENDED",
             )
-        paths = handle.download(to or Path(job), artifact or None)
+        paths = handle.download(to or Path(job), artifact or None, direct=direct)
     files = [(str(path), path.stat().st_size) for path in paths]
     if output is Output.JSON:
         print_json([{"path": path, "size": count} for path, count in files])
     else:
         print_table(("FILE", "SIZE"), [(path, size(count)) for path, count in files])
+
+
+def artifacts(
+    job: JobArgument,
+    links: Annotated[
+        bool,
+        typer.Option("--links", help="With addresses to download from, if the store gives some."),
+    ] = False,
+    output: OutputOption = Output.TABLE,
+    address: AddressOption = "",
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """List what came out of a job: names, sizes, media types, digests.
+
+    Whoever has an address of --links can read that artifact for an hour, without a token.
+    """
+    with connect(address, home) as client:
+        handle = client.job(job)
+        found = handle.artifacts()
+        urls = {item.name: handle.link(item.name) or "" for item in found} if links else {}
+    if output is Output.JSON:
+        print_json([plain(item) | ({"url": urls[item.name]} if links else {}) for item in found])
+        return
+    head = ("ARTIFACT", "SIZE", "TYPE", "SHA256", *(("LINK",) if links else ()))
+    rows = [
+        (a.name, size(a.size), a.media_type, a.sha256[:16], *((urls[a.name] or "none",) if links else ()))
+        for a in found
+    ]
+    print_table(head, rows)
+
+
+def delete(
+    job: JobArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    output: OutputOption = Output.TABLE,
+    address: AddressOption = "",
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Delete a job that has ended, with all its images and tables.
+
+    A line with the digest of its manifest stays and is shown. Linkers that it published stay as well.
+    """
+    if not yes:
+        typer.confirm(f"delete {job} and all its results?", abort=True, err=True)
+    with connect(address, home) as client:
+        gone = client.job(job).delete()
+    if output is Output.JSON:
+        print_json(gone)
+        return
+    digest = gone.manifest_sha256[:16] or "none"
+    typer.echo(f"{gone.id} is deleted: {gone.objects} objects, {size(gone.size)}; manifest {digest}")
 
 
 def follow_to_end(handle: JobHandle, *, to_error: bool = False) -> JobStatus:
@@ -186,6 +288,8 @@ def show(status: JobStatus, output: Output) -> None:
             ("progress", line(status)),
             ("error", f"{error.reason}: {error.message}" if error else ""),
             ("chunk", error.chunk if error else ""),
+            ("project", status.project),
+            ("created by", status.creator),
             ("created", str(plain(status.created) or "")),
             ("ended", str(plain(status.ended) or "")),
             ("plan", status.plan_digest),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextvars import ContextVar
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,6 +52,17 @@ QUICK_SECONDS, LONG_SECONDS = 5.0, 120.0
 """How long a gateway that goes away is waited for, in a short command and while watching."""
 
 
+@dataclass(frozen=True)
+class AccessFiles:
+    """What options before the command say of the way to the gateway."""
+
+    token_file: Path | None = None
+    ca_file: Path | None = None
+
+
+ACCESS: ContextVar[AccessFiles | None] = ContextVar("unitscope_access_files", default=None)
+
+
 def connect(address: str, home: Path, patience: float = QUICK_SECONDS) -> Client:
     """A client of the gateway that the options mean."""
     from unitscope.client import ADDRESS_VARIABLE, Client
@@ -58,7 +71,8 @@ def connect(address: str, home: Path, patience: float = QUICK_SECONDS) -> Client
     if not address and not os.environ.get(ADDRESS_VARIABLE):
         endpoints = find(home)
         address = endpoints.gateway if endpoints else ""
-    return Client(address or None, patience=patience)
+    files = ACCESS.get() or AccessFiles()
+    return Client(address or None, patience=patience, token_file=files.token_file, ca_file=files.ca_file)
 
 
 def example(line: str) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,13 +15,22 @@ from unitscope.client.values import Capabilities, Cost, JobStatus, cost_from_pro
 from unitscope.jobs.convert import spec_to_proto
 from unitscope.jobs.ids import check_job_id
 from unitscope.jobs.specs import AnySpec, parse_spec
+from unitscope.jobs.state import JobState
 from unitscope.v1 import analysis_job_pb2 as pb
 
 
 class Client:
     """Speaks to one gateway. Safe to share between threads; a context manager."""
 
-    def __init__(self, address: str | None = None, *, timeout: float = 30.0, patience: float = 60.0) -> None:
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        timeout: float = 30.0,
+        patience: float = 60.0,
+        token_file: Path | None = None,
+        ca_file: Path | None = None,
+    ) -> None:
         """Makes a client; nothing is sent before the first call.
 
         Args:
@@ -28,8 +39,16 @@ class Client:
             timeout: Deadline of one call, in seconds.
             patience: How long a gateway that answered before and then went away is waited for, in
                 seconds. Each answer starts the time anew.
+            token_file: A file that holds the token to show; where None, UNITSCOPE_CLIENT_TOKEN_FILE
+                and UNITSCOPE_CLIENT_TOKEN are used, if set.
+            ca_file: PEM certificates of the authorities that sign the gateway's, which makes the
+                client speak TLS; where None, UNITSCOPE_TLS_SERVER_CA_FILE is used, if set.
+
+        Raises:
+            FailedPreconditionError: The token would go to another machine without TLS.
+            InvalidArgumentError: A file cannot be used.
         """
-        self._connection = Connection(address, timeout, patience)
+        self._connection = Connection(address, timeout, patience, token_file, ca_file)
 
     @property
     def address(self) -> str:
@@ -54,7 +73,8 @@ class Client:
             InvalidArgumentError: The spec is wrong.
             NotFoundError: A model or linker does not exist.
             FailedPreconditionError: A pinned digest is another.
-            ResourceExhaustedError: Too many jobs are active.
+            ResourceExhaustedError: Too many jobs are active, were created of late, or take too much room;
+                where the gateway says when to come again, that is waited for within the patience.
             UnavailableError: The gateway does not answer.
         """
         request = pb.CreateAnalysisJobRequest(
@@ -77,19 +97,39 @@ class Client:
         """
         return JobHandle(self._connection, check_job_id(job_id))
 
-    def jobs(self, page_size: int = 25) -> Iterator[JobStatus]:
-        """All jobs, newest first, fetched page by page.
+    def jobs(
+        self,
+        page_size: int = 25,
+        *,
+        states: Iterable[JobState | str] = (),
+        kinds: Iterable[str] = (),
+        created_from: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> Iterator[JobStatus]:
+        """The project's jobs, newest first, fetched page by page; without their artifacts.
 
         Args:
             page_size: Jobs fetched at once, 1 to 100.
+            states: Only jobs in one of these states; all where empty.
+            kinds: Only jobs of one of these kinds; all where empty.
+            created_from: Only jobs created then or later; with a time zone, else local time.
+            created_before: Only jobs created before then; likewise.
+
+        Raises:
+            InvalidArgumentError: A kind does not exist, or the times leave no room.
+            ValueError: A state does not exist.
         """
-        token = ""
+        request = pb.ListAnalysisJobsRequest(page_size=page_size, kinds=kinds)
+        for state in states:
+            request.states.append(getattr(pb, f"JOB_STATE_{JobState(state).value}"))
+        for field, moment in (("created_from", created_from), ("created_before", created_before)):
+            if moment is not None:
+                getattr(request, field).FromDatetime(moment.astimezone(UTC))
         while True:
-            request = pb.ListAnalysisJobsRequest(page_size=page_size, page_token=token)
             response = self._connection.call(self._connection.stub.ListAnalysisJobs, request)
             yield from map(JobStatus.from_proto, response.jobs)
-            token = response.next_page_token
-            if not token:
+            request.page_token = response.next_page_token
+            if not request.page_token:
                 return
 
     def capabilities(self) -> Capabilities:

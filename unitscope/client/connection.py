@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
-from unitscope.errors import UnavailableError
+from unitscope.errors import ResourceExhaustedError, UnavailableError
+from unitscope.rpc.bearer import token_source
 from unitscope.rpc.channel import invoke, open_channel
+from unitscope.settings import ClientSettings, TlsSettings
 from unitscope.v1 import analysis_job_pb2_grpc
 
 ADDRESS_VARIABLE = "UNITSCOPE_ENDPOINT_GATEWAY"
@@ -29,13 +33,26 @@ class Connection:
         stub: The methods of the job API.
     """
 
-    def __init__(self, address: str | None, timeout: float, patience: float) -> None:
-        """Makes the connection; nothing is sent before the first call."""
+    def __init__(
+        self,
+        address: str | None,
+        timeout: float,
+        patience: float,
+        token_file: Path | None = None,
+        ca_file: Path | None = None,
+    ) -> None:
+        """Makes the connection; nothing is sent before the first call. Raises as `Client` does."""
         self.address = address or os.environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS
         self.timeout = timeout
         self.patience = patience
         self.answered = False
-        self._channel = open_channel(self.address)
+        tls, settings = TlsSettings(), ClientSettings()
+        if ca_file is not None:
+            tls = tls.model_copy(update={"server_ca_file": ca_file})
+        if token_file is not None:
+            settings = settings.model_copy(update={"token_file": token_file})
+        token = token_source(self.address, settings, tls)
+        self._channel = open_channel(self.address, tls=tls, token=token)
         self.stub = analysis_job_pb2_grpc.AnalysisJobServiceStub(self._channel)
 
     @property
@@ -55,6 +72,9 @@ class Connection:
                 response = invoke(method, request, self.timeout, self.peer)
             except UnavailableError as error:
                 waiting.after(error)
+            except ResourceExhaustedError as error:
+                self.answered = True
+                waiting.limited(error)
             else:
                 self.answered = True
                 return response
@@ -72,12 +92,14 @@ class Waiting:
         self._connection = connection
         self._since: float | None = None
         self._pause = _FIRST_PAUSE
+        self._limited = 0.0
 
     def reset(self) -> None:
         """The gateway answered: patience starts anew."""
         self._connection.answered = True
         self._since = None
         self._pause = _FIRST_PAUSE
+        self._limited = 0.0
 
     def after(self, error: UnavailableError, most: float = float("inf")) -> None:
         """Sleeps, longer from time to time, but at most `most` seconds.
@@ -86,8 +108,8 @@ class Waiting:
             UnavailableError: The given one, where patience is at its end, or the gateway never
                 answered and so is not merely restarting.
         """
-        # Every reason but this one was stated by the gateway itself, e.g. that its store is away.
-        if error.reason != "SERVICE_UNAVAILABLE":
+        # Every reason but these was stated by the gateway itself, e.g. that its store is away.
+        if error.reason not in ("SERVICE_UNAVAILABLE", "TLS_FAILED"):
             self._connection.answered = True
         now = time.monotonic()
         self._since = now if self._since is None else self._since
@@ -95,3 +117,18 @@ class Waiting:
             raise error
         time.sleep(max(0.0, min(self._pause, most)))
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def limited(self, error: ResourceExhaustedError, most: float = float("inf")) -> None:
+        """Sleeps for as long as the server asks, a little more for spreading callers, within the patience.
+
+        Raises:
+            ResourceExhaustedError: The given one, where the server names no time, or so long a one that
+                all the sleeping would pass the connection's patience or `most` seconds.
+        """
+        if error.retry_after is None:
+            raise error
+        pause = max(_FIRST_PAUSE, error.retry_after) * random.uniform(1.0, 1.2)
+        self._limited += pause
+        if self._limited > self._connection.patience or pause > most:
+            raise error
+        time.sleep(pause)

@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unitscope.client.artifacts import fetch, local_target, save
+from unitscope.client.artifacts import fetch, local_target, make_link, save
 from unitscope.client.connection import Connection, Waiting
 from unitscope.client.saved import read_tables, table_files, table_names
-from unitscope.client.values import Artifact, JobStatus
+from unitscope.client.values import Artifact, DeletedJob, JobStatus
 from unitscope.errors import (
     CancelledError,
     DeadlineError,
     FailedPreconditionError,
     JobFailedError,
     NotFoundError,
+    ResourceExhaustedError,
     UnavailableError,
 )
 from unitscope.jobs.state import JobState
@@ -69,6 +70,7 @@ class JobHandle:
             DeadlineError: The job has not ended within `timeout`.
             UnavailableError: The gateway stayed away for longer than the client's patience.
             NotFoundError: There is no such job.
+            ResourceExhaustedError: Too many watch, for longer than the client's patience.
         """
         end = None if timeout is None else time.monotonic() + timeout
         waiting = Waiting(self._connection)
@@ -90,6 +92,8 @@ class JobHandle:
                         return
             except DeadlineError:
                 continue
+            except ResourceExhaustedError as error:
+                waiting.limited(error, left)
             except (CancelledError, UnavailableError) as error:
                 # A server that is shut down cancels its streams.
                 waiting.after(_unavailable(error), left)
@@ -120,6 +124,33 @@ class JobHandle:
         request = pb.CancelAnalysisJobRequest(job_id=self.id)
         response = self._connection.call(self._connection.stub.CancelAnalysisJob, request)
         return self._seen(JobStatus.from_proto(response.job))
+
+    def delete(self) -> DeletedJob:
+        """Deletes the job, which must have ended, with all that came out; what stays is answered.
+
+        Deleting twice answers the same.
+
+        Raises:
+            FailedPreconditionError: It has not ended (reason JOB_NOT_ENDED).
+            NotFoundError: There is and was no such job.
+        """
+        request = pb.DeleteAnalysisJobRequest(job_id=self.id)
+        response = self._connection.call(self._connection.stub.DeleteAnalysisJob, request)
+        self._ended = None
+        return DeletedJob.from_proto(response.deleted)
+
+    def link(self, name: str, seconds: int = 3600) -> str | None:
+        """An address to download an artifact from without a token; None where the store gives none.
+
+        Args:
+            name: The artifact's full name.
+            seconds: How long the address is to work, 1 to 86400.
+
+        Raises:
+            NotFoundError: The job has no such artifact (reason ARTIFACT_NOT_FOUND).
+            FailedPreconditionError: The job has not succeeded.
+        """
+        return make_link(self._connection, self.id, name, seconds)
 
     def artifacts(self) -> tuple[Artifact, ...]:
         """What came out.
@@ -164,12 +195,16 @@ class JobHandle:
         names = table_files((artifact.name for artifact in self.artifacts()), name)
         return read_tables(map(self.read, names), columns)
 
-    def download(self, folder: str | os.PathLike[str], names: Sequence[str] | None = None) -> list[Path]:
+    def download(
+        self, folder: str | os.PathLike[str], names: Sequence[str] | None = None, *, direct: bool = False
+    ) -> list[Path]:
         """Saves artifacts below a folder; those already there with their digest are left as they are.
 
         Args:
             folder: Made where it is missing.
             names: Artifacts by name; all where None.
+            direct: Fetch them from the store where it gives links, past the gateway; where such a link
+                does not work from here, the gateway is asked after all.
 
         Returns:
             The files, in the order of the artifacts.
@@ -181,7 +216,7 @@ class JobHandle:
         wanted = self.artifacts() if names is None else [self._artifact(name) for name in names]
         targets = [local_target(Path(folder), artifact) for artifact in wanted]
         for artifact, target in zip(wanted, targets, strict=True):
-            save(self._connection, self.id, artifact, target)
+            save(self._connection, self.id, artifact, target, direct=direct)
         return targets
 
     def _artifact(self, name: str) -> Artifact:

@@ -98,6 +98,8 @@ class JobStatus:
         models: The models it runs on, once planned.
         artifacts: What came out, once ended.
         sequence: Rises with every change; `JobHandle.watch` resumes after it.
+        project: What it belongs to.
+        creator: The name of the token that created it; empty where no tokens are asked for.
     """
 
     id: str
@@ -112,6 +114,8 @@ class JobStatus:
     models: tuple[ModelName, ...]
     artifacts: tuple[Artifact, ...]
     sequence: int
+    project: str = ""
+    creator: str = ""
 
     @property
     def seconds(self) -> float:
@@ -136,6 +140,57 @@ class JobStatus:
             models=tuple(ModelName(**_fields(model, ModelName)) for model in job.models),
             artifacts=tuple(Artifact(**_fields(item, Artifact)) for item in job.artifacts),
             sequence=job.sequence,
+            project=job.project,
+            creator=job.creator,
+        )
+
+
+@dataclass(frozen=True)
+class DeletedJob:
+    """What stays of a deleted job.
+
+    Attributes:
+        id: The job's id.
+        project: What it belonged to.
+        kind: The kind of analysis.
+        state: How it had ended.
+        created: When it was created, UTC.
+        deleted: When it was deleted, UTC.
+        deleted_by: The name of the token that deleted it, or "retention"; empty without tokens.
+        cause: "request", "age" or "space".
+        manifest_sha256: Of the manifest, which named every artifact with its digest; empty if it had none.
+        spec_sha256: Of the spec.
+        plan_digest: Of the plan; empty if it had none.
+        objects: The number of its objects.
+        size: Their bytes.
+    """
+
+    id: str
+    project: str
+    kind: str
+    state: JobState
+    created: datetime | None
+    deleted: datetime | None
+    deleted_by: str
+    cause: str
+    manifest_sha256: str
+    spec_sha256: str
+    plan_digest: str
+    objects: int
+    size: int
+
+    @classmethod
+    def from_proto(cls, line: pb.DeletedJob) -> DeletedJob:
+        """The line that a message states."""
+        names = ("project", "kind", "deleted_by", "cause", "manifest_sha256", "spec_sha256", "plan_digest")
+        return cls(
+            id=line.job_id,
+            state=JobState(pb.JobState.Name(line.state).removeprefix("JOB_STATE_")),
+            created=_time(line, "create_time"),
+            deleted=_time(line, "delete_time"),
+            objects=line.objects,
+            size=line.size,
+            **{name: getattr(line, name) for name in names},
         )
 
 
@@ -213,7 +268,7 @@ def _fields(message: Message, cls: type[Any]) -> dict[str, Any]:
     return {field.name: getattr(message, field.name) for field in fields(cls)}
 
 
-def _time(job: pb.AnalysisJob, field: str) -> datetime | None:
+def _time(job: pb.AnalysisJob | pb.DeletedJob, field: str) -> datetime | None:
     if not job.HasField(field):
         return None
     return getattr(job, field).ToDatetime(tzinfo=UTC)  # type: ignore[no-any-return]

@@ -11,6 +11,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from unitscope.embedded.guardian import marked
 from unitscope.errors import UnitScopeError
 from unitscope.models import ModelCard, Registry, v2
+from unitscope.rpc import open_channel
+from unitscope.rpc.tls import channel_credentials, channel_options
+from unitscope.settings import TlsSettings
 
 Probe = Callable[[], bool]
 SECONDS = 2.0
@@ -21,7 +24,7 @@ def grpc_health(address: str) -> Probe:
     """Whether a server of ours says that it serves."""
 
     def probe() -> bool:
-        with grpc.insecure_channel(address) as channel:
+        with open_channel(address) as channel:
             request = health_pb2.HealthCheckRequest()
             try:
                 answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=SECONDS)
@@ -42,7 +45,10 @@ def generators(address: str, models: Path) -> Probe:
         from tritonclient.grpc import InferenceServerClient
         from tritonclient.utils import InferenceServerException
 
-        client = InferenceServerClient(address)
+        tls = TlsSettings()
+        client = InferenceServerClient(
+            address, creds=channel_credentials(tls), channel_args=channel_options(address, tls) or None
+        )
         try:
             if not client.is_server_ready(client_timeout=SECONDS):
                 return False

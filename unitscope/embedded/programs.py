@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,14 +53,19 @@ def programs(
         Program(
             name=name,
             command=commands[name],
-            environment={**common, "UNITSCOPE_SERVER_LISTEN": addresses[name]},
+            environment={**common, "UNITSCOPE_SERVER_LISTEN": addresses[name], **_metrics(common, name)},
             probe=probes.get(name) or health.grpc_health(addresses[name]),
             address=addresses[name],
-            # A chunk that is cut short is computed again, so the worker need not finish it.
-            stop_signal=signal.SIGQUIT if name == "worker" else signal.SIGTERM,
         )
         for name in NAMES
     ]
+
+
+def _metrics(common: Mapping[str, str], name: str) -> dict[str, str]:
+    """A port for the program's metrics, counted from the one that is asked for; none where none is."""
+    variable = "UNITSCOPE_METRICS_PORT"
+    first = int(common.get(variable) or os.environ.get(variable) or 0)
+    return {variable: str(first + NAMES.index(name))} if first else {}
 
 
 def _common(home: Home, models: Path, endpoints: Endpoints) -> dict[str, str]:
@@ -71,6 +75,8 @@ def _common(home: Home, models: Path, endpoints: Endpoints) -> dict[str, str]:
     cores = len(os.sched_getaffinity(0))
     threads = "1"
     own = {
+        # A chunk that is cut short is computed again, so a stack that ends need not wait for it.
+        "UNITSCOPE_WORKER_SOFT_SHUTDOWN_SECONDS": "0",
         "UNITSCOPE_STORE_URL": f"directory:{home.store}",
         "UNITSCOPE_BROKER_URL": f"filesystem:{home.broker}",
         "UNITSCOPE_MODELS_ROOT": str(models),

@@ -126,10 +126,17 @@ class Embedded:
         Raises:
             NotFoundError: The stack runs no program of that name.
         """
+        self.supervised(name).kill()
+
+    def supervised(self, name: str) -> Supervised:
+        """One program, to be looked at, killed or taken down for a while.
+
+        Raises:
+            NotFoundError: The stack runs no program of that name.
+        """
         for program in self._programs:
             if program.program.name == name:
-                program.kill()
-                return
+                return program
         known = ", ".join(program.program.name for program in self._programs) or "none"
         raise NotFoundError(f"no program {name!r} runs in this stack; there are: {known}")
 

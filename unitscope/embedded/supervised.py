@@ -80,6 +80,8 @@ class Supervised:
         self._restarts = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
+        self._wanted = threading.Event()
+        self._wanted.set()
         self._thread = threading.Thread(target=self._run, name=f"up-{program.name}", daemon=True)
 
     @property
@@ -119,6 +121,20 @@ class Supervised:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    @property
+    def processes(self) -> list[int]:
+        """The ids of the program's processes, its descendants among them."""
+        return guardian.marked(self._mark)
+
+    def take_down(self) -> None:
+        """Kills it, and keeps it down until `bring_up`: an outage, for trials and tests."""
+        self._wanted.clear()
+        self.kill()
+
+    def bring_up(self) -> None:
+        """Ends an outage."""
+        self._wanted.set()
+
     def last_lines(self, count: int = 5) -> str:
         """The end of its log."""
         with suppress(OSError):
@@ -146,6 +162,8 @@ class Supervised:
             if time.monotonic() - began > STEADY_SECONDS:
                 pause = FIRST_PAUSE
             self._stopping.wait(pause)
+            while not self._wanted.wait(_POLL) and not self._stopping.is_set():
+                self._state = "stopped"
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _spawn(self) -> None:

@@ -9,15 +9,18 @@ import uuid
 
 from unitscope.errors import InvalidArgumentError
 
+DEFAULT_PROJECT = "default"
+
 _JOB_ID = re.compile(r"job-[a-z2-7]{24}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
-def job_id_of(request_id: str) -> str:
-    """The job that a request creates: repeated requests name one job.
+def job_id_of(request_id: str, project: str = DEFAULT_PROJECT) -> str:
+    """The job that a request creates: repeated requests of one project name one job.
 
     Args:
         request_id: Unique to the request, e.g. a UUID; empty means that a fresh one is drawn.
+        project: The caller's project.
 
     Raises:
         InvalidArgumentError: The request id has other characters or is too long.
@@ -29,7 +32,10 @@ def job_id_of(request_id: str) -> str:
             reason="INVALID_REQUEST_ID",
             field="request_id",
         )
-    digest = hashlib.sha256((request_id or uuid.uuid4().hex).encode()).digest()
+    # A request id holds no '/', so that no request of the default project is one of another.
+    named = request_id or uuid.uuid4().hex
+    text = named if project == DEFAULT_PROJECT else f"{project}/{named}"
+    digest = hashlib.sha256(text.encode()).digest()
     return "job-" + base64.b32encode(digest[:15]).decode().lower()
 
 

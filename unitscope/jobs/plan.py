@@ -65,6 +65,11 @@ class Plan(_Record):
         """The sha256 over spec, model digests, stages and code version."""
         return hashlib.sha256(canonical_json(self.model_dump(mode="json"))).hexdigest()
 
+    @property
+    def renders(self) -> int:
+        """Images that all stages render."""
+        return sum(stage.renders for stage in self.stages)
+
     def parsed_spec(self) -> AnySpec:
         """The spec as its own class."""
         return parse_spec(self.kind, self.spec)

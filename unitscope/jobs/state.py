@@ -14,7 +14,7 @@ from typing import Any
 
 from unitscope.errors import NotFoundError
 from unitscope.jobs import layout
-from unitscope.jobs.ids import check_job_id
+from unitscope.jobs.ids import DEFAULT_PROJECT, check_job_id
 from unitscope.jobs.plan import Plan
 from unitscope.jobs.specs import AnySpec, parse_spec
 from unitscope.store import ObjectStore
@@ -59,6 +59,8 @@ class JobRecord:
         error: Of a failed job: ``{"status", "reason", "message", "chunk"}``.
         artifacts: Of an ended job: ``{"name", "sha256", "size", "media_type"}`` each.
         sequence: Rises with every change.
+        project: What it belongs to.
+        creator: The name of the token that created it.
     """
 
     job_id: str
@@ -74,6 +76,8 @@ class JobRecord:
     artifacts: tuple[dict[str, Any], ...] = ()
     waiting_for: str = ""
     sequence: int = 0
+    project: str = DEFAULT_PROJECT
+    creator: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -99,13 +103,23 @@ class JobRecord:
         return min(0.999, done / max(sum(weights), 1))
 
 
-def create_spec(store: ObjectStore, job_id: str, spec: AnySpec, kind: str) -> bool:
+def create_spec(
+    store: ObjectStore,
+    job_id: str,
+    spec: AnySpec,
+    kind: str,
+    created: datetime | None = None,
+    project: str = DEFAULT_PROJECT,
+    creator: str = "",
+) -> bool:
     """Stores the spec, which makes the job exist; whether it is new."""
     body = {
         "schema_version": 1,
         "kind": kind,
         "spec": spec.model_dump(mode="json"),
-        "created": datetime.now(UTC).isoformat(),
+        "created": (created or datetime.now(UTC)).isoformat(),
+        "project": project,
+        "creator": creator,
     }
     return store.create(layout.spec(job_id), json.dumps(body, indent=1).encode())
 
@@ -199,6 +213,8 @@ def read_job(store: ObjectStore, job_id: str, plan: Plan | None = None) -> JobRe
         artifacts=tuple(manifest["artifacts"]) if manifest else (),
         waiting_for=_waiting(waiting),
         sequence=1 + done + sum((plan is not None, cancelling, end is not None)),
+        project=body.get("project", DEFAULT_PROJECT),
+        creator=body.get("creator", ""),
     )
 
 

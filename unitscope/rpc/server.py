@@ -1,7 +1,8 @@
 """The server that every service of ours runs in.
 
 It adds health, reflection and Info, turns our errors into statuses and everything else into
-INTERNAL without details, bounds messages, binds loopback unless told otherwise, and drains on SIGTERM::
+INTERNAL without details, bounds messages, binds loopback unless told otherwise, speaks TLS and asks for
+tokens where it is told to, and drains on SIGTERM::
 
     server = Server("linker", 7402, [ServiceEntry(LINKER, add)], info, ServerSettings())
     server.run()
@@ -23,8 +24,15 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from unitscope.errors import InternalError, UnitScopeError
+from unitscope.rpc.access import AccessInterceptor
+from unitscope.rpc.exposure import check_exposure
+from unitscope.rpc.guard import GuardInterceptor
+from unitscope.rpc.handlers import Behaviour, around
+from unitscope.rpc.observed import ContextInterceptor, MeterInterceptor
 from unitscope.rpc.status import abort
-from unitscope.settings import ServerSettings
+from unitscope.rpc.tls import server_credentials
+from unitscope.rpc.tokens import TokenFile
+from unitscope.settings import ServerSettings, TlsSettings
 from unitscope.v1 import info_pb2, info_pb2_grpc
 
 log = logging.getLogger(__name__)
@@ -49,6 +57,8 @@ class Server:
         info: Callable[[], info_pb2.GetInfoResponse],
         settings: ServerSettings,
         extra_threads: int = 0,
+        tokens: TokenFile | None = None,
+        tls: TlsSettings | None = None,
     ) -> None:
         """Builds the server; `start` opens the port.
 
@@ -59,14 +69,26 @@ class Server:
             info: Answers GetInfo.
             settings: Address, limits and patience.
             extra_threads: Threads beyond those of the settings, e.g. for watchers.
+            tokens: Whose calls are answered; None answers all.
+            tls: Certificates; None takes them from the environment.
         """
         self.name = name
         self._settings = settings
+        self._tokens = tokens
+        self._tls = TlsSettings() if tls is None else tls
         self._stopped = threading.Event()
         limit = settings.max_message_bytes
         self._server = grpc.server(
             ThreadPoolExecutor(settings.threads + extra_threads, thread_name_prefix=name),
-            interceptors=[_ErrorInterceptor()],
+            interceptors=[
+                MeterInterceptor(),
+                *([AccessInterceptor(tokens.authenticate)] if tokens is not None else []),
+                ContextInterceptor(),
+                _ErrorInterceptor(),
+                GuardInterceptor(settings.max_deadline_seconds),
+            ],
+            # Beyond these, calls are refused: the queue of a pool of threads knows no bound.
+            maximum_concurrent_rpcs=2 * settings.threads + extra_threads,
             options=[
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", limit),
@@ -94,10 +116,18 @@ class Server:
         """Opens the port and reports healthy; the address, with the port that was really taken.
 
         Raises:
-            UnitScopeError: The address cannot be bound.
+            UnitScopeError: The address cannot be bound, it would be open to its network, or TLS is
+                set wrongly.
         """
+        tokens = self._tokens is not None
+        check_exposure(self.name, self.address, self._tls, tokens, self._settings.insecure)
+        credentials = server_credentials(self._tls)
         try:
-            port = self._server.add_insecure_port(self.address)
+            port = (
+                self._server.add_insecure_port(self.address)
+                if credentials is None
+                else self._server.add_secure_port(self.address, credentials)
+            )
         except RuntimeError as error:
             raise InternalError(
                 f"{self.name}: cannot listen on {self.address}; is another server on that port?",
@@ -107,7 +137,10 @@ class Server:
         for name in self._names:
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         self.address = f"{self.address.rpartition(':')[0]}:{port}"
-        log.info("%s listens on %s", self.name, self.address)
+        how = "plaintext" if credentials is None else "TLS"
+        asks = ", asks for certificates" if self._tls.client_ca_file else ""
+        asks += ", asks for tokens" if tokens else ""
+        log.info("%s listens on %s (%s%s)", self.name, self.address, how, asks)
         return self.address
 
     def stop(self) -> None:
@@ -152,37 +185,26 @@ class _ErrorInterceptor(grpc.ServerInterceptor):
         if handler is None:
             return None
         method = details.method
-        if handler.response_streaming:
-            make = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_stream_rpc_method_handler
-            )
-            behaviour = handler.stream_stream or handler.unary_stream
 
-            def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-                try:
-                    yield from behaviour(request, context)
-                except Exception as error:
-                    _fail(context, method, error)
-
-            wrapped: Callable[..., Any] = stream
-        else:
-            make = (
-                grpc.stream_unary_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_unary_rpc_method_handler
-            )
-            behaviour = handler.stream_unary or handler.unary_unary
-
-            def unary(request: Any, context: grpc.ServicerContext) -> Any:
+        def unary(behaviour: Behaviour) -> Behaviour:
+            def answer(request: Any, context: grpc.ServicerContext) -> Any:
                 try:
                     return behaviour(request, context)
                 except Exception as error:
                     return _fail(context, method, error)
 
-            wrapped = unary
-        return make(wrapped, handler.request_deserializer, handler.response_serializer)
+            return answer
+
+        def stream(behaviour: Behaviour) -> Behaviour:
+            def answers(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+                try:
+                    yield from behaviour(request, context)
+                except Exception as error:
+                    _fail(context, method, error)
+
+            return answers
+
+        return around(handler, unary, stream)
 
 
 def _fail(context: grpc.ServicerContext, method: str, error: Exception) -> None:

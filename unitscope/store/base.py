@@ -12,6 +12,8 @@ from typing import Protocol, runtime_checkable
 
 from unitscope.errors import DataLossError, InvalidArgumentError
 
+MAX_LINK_SECONDS = 7 * 24 * 3600
+"""The longest that a download link may last: what S3 signs for."""
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 
 
@@ -66,6 +68,23 @@ class ObjectStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Removes an object; nothing happens where there is none."""
+        ...
+
+    def link(
+        self,
+        key: str,
+        expires_seconds: int,
+        filename: str | None = None,
+        media_type: str | None = None,
+    ) -> str | None:
+        """An address that anybody can read the object at until it expires; None where the store has none.
+
+        Args:
+            key: The object; whether it exists is not looked at.
+            expires_seconds: 1 to `MAX_LINK_SECONDS`.
+            filename: The name that a browser shall save it as.
+            media_type: The type that the answer shall have.
+        """
         ...
 
     def local_path(self, key: str) -> Path | None:

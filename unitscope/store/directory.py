@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,20 +44,17 @@ class DirectoryStore:
         if path.exists():
             return False
         with self._errors(key), self._written(data) as temporary:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
+            if not _in_folder(path, lambda: _linked(temporary, path)):
                 return False
-            _sync_folder(path.parent)
+            with suppress(FileNotFoundError):  # Deleted again already.
+                _sync_folder(path.parent)
         return True
 
     def put(self, key: str, data: bytes) -> None:
         """Stores the bytes, replacing what is there."""
         path = self._path(key)
         with self._errors(key), self._written(data) as temporary:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.replace(path)
+            _in_folder(path, lambda: bool(temporary.replace(path)))
 
     def get(self, key: str) -> bytes:
         """The bytes of an object."""
@@ -107,9 +104,26 @@ class DirectoryStore:
             return []
 
     def delete(self, key: str) -> None:
-        """Removes an object; nothing happens where there is none."""
+        """Removes an object, and folders that it leaves empty; nothing happens where there is none."""
+        path = self._path(key)
         with suppress(NotFoundError), self._errors(key):
-            self._path(key).unlink()
+            path.unlink()
+            with suppress(OSError):
+                for folder in path.parents:
+                    if folder == self.root:
+                        break
+                    folder.rmdir()
+
+    def link(
+        self,
+        key: str,
+        expires_seconds: int,
+        filename: str | None = None,
+        media_type: str | None = None,
+    ) -> str | None:
+        """None: nothing serves the folder."""
+        check_key(key)
+        return None
 
     def local_path(self, key: str) -> Path | None:
         """The object's file."""
@@ -167,6 +181,25 @@ class DirectoryStore:
 
 def _info(key: str, found: os.stat_result) -> ObjectInfo:
     return ObjectInfo(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
+
+def _in_folder(path: Path, place: Callable[[], bool]) -> bool:
+    """Places a file in its folder, which is made again where a deletion removes it in between."""
+    for _ in range(20):
+        # Making a folder fails as "it exists" where it is removed before one can look what it is.
+        with suppress(FileNotFoundError, FileExistsError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return place()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return place()
+
+
+def _linked(temporary: Path, path: Path) -> bool:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

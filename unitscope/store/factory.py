@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from unitscope.errors import InvalidArgumentError
 from unitscope.settings import StoreSettings
 from unitscope.store.base import ObjectStore
+from unitscope.store.observed import observed
 
 
 def open_store(settings: StoreSettings) -> ObjectStore:
@@ -17,6 +18,10 @@ def open_store(settings: StoreSettings) -> ObjectStore:
         InvalidArgumentError: The URL has another scheme.
         UnavailableError: The store does not answer.
     """
+    return observed(_open(settings))
+
+
+def _open(settings: StoreSettings) -> ObjectStore:
     url = urlsplit(settings.url)
     if url.scheme == "directory":
         from unitscope.store.directory import DirectoryStore

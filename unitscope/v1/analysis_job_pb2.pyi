@@ -30,7 +30,7 @@ JOB_STATE_FAILED: JobState
 JOB_STATE_CANCELLED: JobState
 
 class AnalysisJob(_message.Message):
-    __slots__ = ("job_id", "spec", "state", "progress", "error", "create_time", "end_time", "plan_digest", "models", "artifacts", "sequence")
+    __slots__ = ("job_id", "spec", "state", "progress", "error", "create_time", "end_time", "plan_digest", "models", "artifacts", "sequence", "project", "creator")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,8 @@ class AnalysisJob(_message.Message):
     MODELS_FIELD_NUMBER: _ClassVar[int]
     ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    CREATOR_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     spec: _analysis_spec_pb2.AnalysisSpec
     state: JobState
@@ -53,7 +55,9 @@ class AnalysisJob(_message.Message):
     models: _containers.RepeatedCompositeFieldContainer[_info_pb2.ModelInfo]
     artifacts: _containers.RepeatedCompositeFieldContainer[Artifact]
     sequence: int
-    def __init__(self, job_id: _Optional[str] = ..., spec: _Optional[_Union[_analysis_spec_pb2.AnalysisSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., plan_digest: _Optional[str] = ..., models: _Optional[_Iterable[_Union[_info_pb2.ModelInfo, _Mapping]]] = ..., artifacts: _Optional[_Iterable[_Union[Artifact, _Mapping]]] = ..., sequence: _Optional[int] = ...) -> None: ...
+    project: str
+    creator: str
+    def __init__(self, job_id: _Optional[str] = ..., spec: _Optional[_Union[_analysis_spec_pb2.AnalysisSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., plan_digest: _Optional[str] = ..., models: _Optional[_Iterable[_Union[_info_pb2.ModelInfo, _Mapping]]] = ..., artifacts: _Optional[_Iterable[_Union[Artifact, _Mapping]]] = ..., sequence: _Optional[int] = ..., project: _Optional[str] = ..., creator: _Optional[str] = ...) -> None: ...
 
 class JobProgress(_message.Message):
     __slots__ = ("stage", "stage_index", "stage_count", "chunks_done", "chunks_total", "fraction", "waiting_for")
@@ -140,12 +144,20 @@ class GetAnalysisJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[AnalysisJob, _Mapping]] = ...) -> None: ...
 
 class ListAnalysisJobsRequest(_message.Message):
-    __slots__ = ("page_size", "page_token")
+    __slots__ = ("page_size", "page_token", "states", "kinds", "created_from", "created_before")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FROM_FIELD_NUMBER: _ClassVar[int]
+    CREATED_BEFORE_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
-    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    states: _containers.RepeatedScalarFieldContainer[JobState]
+    kinds: _containers.RepeatedScalarFieldContainer[str]
+    created_from: _timestamp_pb2.Timestamp
+    created_before: _timestamp_pb2.Timestamp
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., states: _Optional[_Iterable[_Union[JobState, str]]] = ..., kinds: _Optional[_Iterable[str]] = ..., created_from: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ListAnalysisJobsResponse(_message.Message):
     __slots__ = ("jobs", "next_page_token")
@@ -182,6 +194,86 @@ class CancelAnalysisJobResponse(_message.Message):
     JOB_FIELD_NUMBER: _ClassVar[int]
     job: AnalysisJob
     def __init__(self, job: _Optional[_Union[AnalysisJob, _Mapping]] = ...) -> None: ...
+
+class DeleteAnalysisJobRequest(_message.Message):
+    __slots__ = ("job_id",)
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    def __init__(self, job_id: _Optional[str] = ...) -> None: ...
+
+class DeleteAnalysisJobResponse(_message.Message):
+    __slots__ = ("deleted",)
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    deleted: DeletedJob
+    def __init__(self, deleted: _Optional[_Union[DeletedJob, _Mapping]] = ...) -> None: ...
+
+class DeletedJob(_message.Message):
+    __slots__ = ("job_id", "project", "kind", "state", "create_time", "delete_time", "deleted_by", "cause", "manifest_sha256", "spec_sha256", "plan_digest", "objects", "size")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DELETED_BY_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_SHA256_FIELD_NUMBER: _ClassVar[int]
+    SPEC_SHA256_FIELD_NUMBER: _ClassVar[int]
+    PLAN_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    project: str
+    kind: str
+    state: JobState
+    create_time: _timestamp_pb2.Timestamp
+    delete_time: _timestamp_pb2.Timestamp
+    deleted_by: str
+    cause: str
+    manifest_sha256: str
+    spec_sha256: str
+    plan_digest: str
+    objects: int
+    size: int
+    def __init__(self, job_id: _Optional[str] = ..., project: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[_Union[JobState, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deleted_by: _Optional[str] = ..., cause: _Optional[str] = ..., manifest_sha256: _Optional[str] = ..., spec_sha256: _Optional[str] = ..., plan_digest: _Optional[str] = ..., objects: _Optional[int] = ..., size: _Optional[int] = ...) -> None: ...
+
+class ListArtifactsRequest(_message.Message):
+    __slots__ = ("job_id", "page_size", "page_token")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    page_size: int
+    page_token: str
+    def __init__(self, job_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListArtifactsResponse(_message.Message):
+    __slots__ = ("artifacts", "next_page_token")
+    ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    artifacts: _containers.RepeatedCompositeFieldContainer[Artifact]
+    next_page_token: str
+    def __init__(self, artifacts: _Optional[_Iterable[_Union[Artifact, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetArtifactLinkRequest(_message.Message):
+    __slots__ = ("job_id", "artifact", "lifetime_seconds")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    LIFETIME_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    artifact: str
+    lifetime_seconds: int
+    def __init__(self, job_id: _Optional[str] = ..., artifact: _Optional[str] = ..., lifetime_seconds: _Optional[int] = ...) -> None: ...
+
+class GetArtifactLinkResponse(_message.Message):
+    __slots__ = ("artifact", "url", "expire_time")
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    artifact: Artifact
+    url: str
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, artifact: _Optional[_Union[Artifact, _Mapping]] = ..., url: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ReadArtifactRequest(_message.Message):
     __slots__ = ("job_id", "artifact")

@@ -27,6 +27,8 @@ if _version_not_supported:
 
 class AnalysisJobServiceStub:
     """AnalysisJobService runs long analyses. A job's truth is in the object store; this service reads and writes it.
+    A job belongs to the project of the caller who created it; to callers of other projects it does not exist.
+    Limits are answered with RESOURCE_EXHAUSTED; where waiting helps, google.rpc.RetryInfo says how long.
     """
 
     def __init__(self, channel):
@@ -60,6 +62,21 @@ class AnalysisJobServiceStub:
                 request_serializer=unitscope_dot_v1_dot_analysis__job__pb2.CancelAnalysisJobRequest.SerializeToString,
                 response_deserializer=unitscope_dot_v1_dot_analysis__job__pb2.CancelAnalysisJobResponse.FromString,
                 _registered_method=True)
+        self.DeleteAnalysisJob = channel.unary_unary(
+                '/unitscope.v1.AnalysisJobService/DeleteAnalysisJob',
+                request_serializer=unitscope_dot_v1_dot_analysis__job__pb2.DeleteAnalysisJobRequest.SerializeToString,
+                response_deserializer=unitscope_dot_v1_dot_analysis__job__pb2.DeleteAnalysisJobResponse.FromString,
+                _registered_method=True)
+        self.ListArtifacts = channel.unary_unary(
+                '/unitscope.v1.AnalysisJobService/ListArtifacts',
+                request_serializer=unitscope_dot_v1_dot_analysis__job__pb2.ListArtifactsRequest.SerializeToString,
+                response_deserializer=unitscope_dot_v1_dot_analysis__job__pb2.ListArtifactsResponse.FromString,
+                _registered_method=True)
+        self.GetArtifactLink = channel.unary_unary(
+                '/unitscope.v1.AnalysisJobService/GetArtifactLink',
+                request_serializer=unitscope_dot_v1_dot_analysis__job__pb2.GetArtifactLinkRequest.SerializeToString,
+                response_deserializer=unitscope_dot_v1_dot_analysis__job__pb2.GetArtifactLinkResponse.FromString,
+                _registered_method=True)
         self.ReadArtifact = channel.unary_stream(
                 '/unitscope.v1.AnalysisJobService/ReadArtifact',
                 request_serializer=unitscope_dot_v1_dot_analysis__job__pb2.ReadArtifactRequest.SerializeToString,
@@ -74,6 +91,8 @@ class AnalysisJobServiceStub:
 
 class AnalysisJobServiceServicer:
     """AnalysisJobService runs long analyses. A job's truth is in the object store; this service reads and writes it.
+    A job belongs to the project of the caller who created it; to callers of other projects it does not exist.
+    Limits are answered with RESOURCE_EXHAUSTED; where waiting helps, google.rpc.RetryInfo says how long.
     """
 
     def CreateAnalysisJob(self, request, context):
@@ -91,7 +110,9 @@ class AnalysisJobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAnalysisJobs(self, request, context):
-        """ListAnalysisJobs lists jobs, newest first.
+        """ListAnalysisJobs lists the project's jobs, newest first, page by page. A page may hold fewer jobs than asked
+        for, even none, while a token says that there is more: only the absence of a token ends the list. Jobs that
+        come or go between two pages neither repeat nor hide others.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,8 +132,30 @@ class AnalysisJobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteAnalysisJob(self, request, context):
+        """DeleteAnalysisJob removes an ended job with all its images and tables; an audit line with the digest of its
+        manifest stays. Deleting twice answers the same. Linkers that the job published stay.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListArtifacts(self, request, context):
+        """ListArtifacts lists a job's artifacts by name, page by page; none before the job has succeeded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetArtifactLink(self, request, context):
+        """GetArtifactLink makes a link to download an artifact straight from the store, where the store gives such links.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadArtifact(self, request, context):
-        """ReadArtifact streams one artifact of a job that has ended.
+        """ReadArtifact streams one artifact of a job that has succeeded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,6 +196,21 @@ def add_AnalysisJobServiceServicer_to_server(servicer, server):
                     request_deserializer=unitscope_dot_v1_dot_analysis__job__pb2.CancelAnalysisJobRequest.FromString,
                     response_serializer=unitscope_dot_v1_dot_analysis__job__pb2.CancelAnalysisJobResponse.SerializeToString,
             ),
+            'DeleteAnalysisJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAnalysisJob,
+                    request_deserializer=unitscope_dot_v1_dot_analysis__job__pb2.DeleteAnalysisJobRequest.FromString,
+                    response_serializer=unitscope_dot_v1_dot_analysis__job__pb2.DeleteAnalysisJobResponse.SerializeToString,
+            ),
+            'ListArtifacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListArtifacts,
+                    request_deserializer=unitscope_dot_v1_dot_analysis__job__pb2.ListArtifactsRequest.FromString,
+                    response_serializer=unitscope_dot_v1_dot_analysis__job__pb2.ListArtifactsResponse.SerializeToString,
+            ),
+            'GetArtifactLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetArtifactLink,
+                    request_deserializer=unitscope_dot_v1_dot_analysis__job__pb2.GetArtifactLinkRequest.FromString,
+                    response_serializer=unitscope_dot_v1_dot_analysis__job__pb2.GetArtifactLinkResponse.SerializeToString,
+            ),
             'ReadArtifact': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadArtifact,
                     request_deserializer=unitscope_dot_v1_dot_analysis__job__pb2.ReadArtifactRequest.FromString,
@@ -173,6 +231,8 @@ def add_AnalysisJobServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AnalysisJobService:
     """AnalysisJobService runs long analyses. A job's truth is in the object store; this service reads and writes it.
+    A job belongs to the project of the caller who created it; to callers of other projects it does not exist.
+    Limits are answered with RESOURCE_EXHAUSTED; where waiting helps, google.rpc.RetryInfo says how long.
     """
 
     @staticmethod
@@ -300,6 +360,87 @@ class AnalysisJobService:
             '/unitscope.v1.AnalysisJobService/CancelAnalysisJob',
             unitscope_dot_v1_dot_analysis__job__pb2.CancelAnalysisJobRequest.SerializeToString,
             unitscope_dot_v1_dot_analysis__job__pb2.CancelAnalysisJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAnalysisJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/unitscope.v1.AnalysisJobService/DeleteAnalysisJob',
+            unitscope_dot_v1_dot_analysis__job__pb2.DeleteAnalysisJobRequest.SerializeToString,
+            unitscope_dot_v1_dot_analysis__job__pb2.DeleteAnalysisJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListArtifacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/unitscope.v1.AnalysisJobService/ListArtifacts',
+            unitscope_dot_v1_dot_analysis__job__pb2.ListArtifactsRequest.SerializeToString,
+            unitscope_dot_v1_dot_analysis__job__pb2.ListArtifactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetArtifactLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/unitscope.v1.AnalysisJobService/GetArtifactLink',
+            unitscope_dot_v1_dot_analysis__job__pb2.GetArtifactLinkRequest.SerializeToString,
+            unitscope_dot_v1_dot_analysis__job__pb2.GetArtifactLinkResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from unitscope.v1 import tensor_pb2 as unitscope_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dunitscope/v1/classifier.proto\x12\x0cunitscope.v1\x1a\x19unitscope/v1/tensor.proto\"r\n\x16\x45xtractFeaturesRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12$\n\x06images\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\r\n\x05layer\x18\x03 \x01(\t\x12\x14\n\x0c\x66\x65\x61ture_maps\x18\x04 \x01(\x08\"\xa9\x01\n\x17\x45xtractFeaturesResponse\x12&\n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12$\n\x06logits\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12*\n\x0c\x66\x65\x61ture_maps\x18\x03 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\x14\n\x0cmodel_digest\x18\x04 \x01(\t\"[\n\x13\x45valuateHeadRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12&\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\r\n\x05layer\x18\x03 \x01(\t\"R\n\x14\x45valuateHeadResponse\x12$\n\x06logits\x18\x01 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\x14\n\x0cmodel_digest\x18\x02 \x01(\t2\xca\x01\n\x11\x43lassifierService\x12^\n\x0f\x45xtractFeatures\x12$.unitscope.v1.ExtractFeaturesRequest\x1a%.unitscope.v1.ExtractFeaturesResponse\x12U\n\x0c\x45valuateHead\x12!.unitscope.v1.EvaluateHeadRequest\x1a\".unitscope.v1.EvaluateHeadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dunitscope/v1/classifier.proto\x12\x0cunitscope.v1\x1a\x19unitscope/v1/tensor.proto\"r\n\x16\x45xtractFeaturesRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12$\n\x06images\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\r\n\x05layer\x18\x03 \x01(\t\x12\x14\n\x0c\x66\x65\x61ture_maps\x18\x04 \x01(\x08\"\xa9\x01\n\x17\x45xtractFeaturesResponse\x12&\n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12$\n\x06logits\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12*\n\x0c\x66\x65\x61ture_maps\x18\x03 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\x14\n\x0cmodel_digest\x18\x04 \x01(\t\"[\n\x13\x45valuateHeadRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12&\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\r\n\x05layer\x18\x03 \x01(\t\"R\n\x14\x45valuateHeadResponse\x12$\n\x06logits\x18\x01 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\x14\n\x0cmodel_digest\x18\x02 \x01(\t\"\x8b\x01\n\x13HeadGradientRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12&\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\r\n\x05layer\x18\x03 \x01(\t\x12.\n\x10logits_cotangent\x18\x04 \x01(\x0b\x32\x14.unitscope.v1.Tensor\"\x84\x01\n\x14HeadGradientResponse\x12$\n\x06logits\x18\x01 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\x30\n\x12\x66\x65\x61tures_cotangent\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\x14\n\x0cmodel_digest\x18\x03 \x01(\t\"\xf2\x01\n\x14ImageGradientRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12$\n\x06images\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\r\n\x05layer\x18\x03 \x01(\t\x12\x33\n\x10logits_cotangent\x18\x04 \x01(\x0b\x32\x14.unitscope.v1.TensorH\x00\x88\x01\x01\x12\x35\n\x12\x66\x65\x61tures_cotangent\x18\x05 \x01(\x0b\x32\x14.unitscope.v1.TensorH\x01\x88\x01\x01\x42\x13\n\x11_logits_cotangentB\x15\n\x13_features_cotangent\"\xab\x01\n\x15ImageGradientResponse\x12.\n\x10images_cotangent\x18\x01 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12&\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12$\n\x06logits\x18\x03 \x01(\x0b\x32\x14.unitscope.v1.Tensor\x12\x14\n\x0cmodel_digest\x18\x04 \x01(\t2\xfb\x02\n\x11\x43lassifierService\x12^\n\x0f\x45xtractFeatures\x12$.unitscope.v1.ExtractFeaturesRequest\x1a%.unitscope.v1.ExtractFeaturesResponse\x12U\n\x0c\x45valuateHead\x12!.unitscope.v1.EvaluateHeadRequest\x1a\".unitscope.v1.EvaluateHeadResponse\x12U\n\x0cHeadGradient\x12!.unitscope.v1.HeadGradientRequest\x1a\".unitscope.v1.HeadGradientResponse\x12X\n\rImageGradient\x12\".unitscope.v1.ImageGradientRequest\x1a#.unitscope.v1.ImageGradientResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVALUATEHEADREQUEST']._serialized_end=453
   _globals['_EVALUATEHEADRESPONSE']._serialized_start=455
   _globals['_EVALUATEHEADRESPONSE']._serialized_end=537
-  _globals['_CLASSIFIERSERVICE']._serialized_start=540
-  _globals['_CLASSIFIERSERVICE']._serialized_end=742
+  _globals['_HEADGRADIENTREQUEST']._serialized_start=540
+  _globals['_HEADGRADIENTREQUEST']._serialized_end=679
+  _globals['_HEADGRADIENTRESPONSE']._serialized_start=682
+  _globals['_HEADGRADIENTRESPONSE']._serialized_end=814
+  _globals['_IMAGEGRADIENTREQUEST']._serialized_start=817
+  _globals['_IMAGEGRADIENTREQUEST']._serialized_end=1059
+  _globals['_IMAGEGRADIENTRESPONSE']._serialized_start=1062
+  _globals['_IMAGEGRADIENTRESPONSE']._serialized_end=1233
+  _globals['_CLASSIFIERSERVICE']._serialized_start=1236
+  _globals['_CLASSIFIERSERVICE']._serialized_end=1615
 # @@protoc_insertion_point(module_scope)

@@ -45,6 +45,16 @@ class ClassifierServiceStub:
                 request_serializer=unitscope_dot_v1_dot_classifier__pb2.EvaluateHeadRequest.SerializeToString,
                 response_deserializer=unitscope_dot_v1_dot_classifier__pb2.EvaluateHeadResponse.FromString,
                 _registered_method=True)
+        self.HeadGradient = channel.unary_unary(
+                '/unitscope.v1.ClassifierService/HeadGradient',
+                request_serializer=unitscope_dot_v1_dot_classifier__pb2.HeadGradientRequest.SerializeToString,
+                response_deserializer=unitscope_dot_v1_dot_classifier__pb2.HeadGradientResponse.FromString,
+                _registered_method=True)
+        self.ImageGradient = channel.unary_unary(
+                '/unitscope.v1.ClassifierService/ImageGradient',
+                request_serializer=unitscope_dot_v1_dot_classifier__pb2.ImageGradientRequest.SerializeToString,
+                response_deserializer=unitscope_dot_v1_dot_classifier__pb2.ImageGradientResponse.FromString,
+                _registered_method=True)
 
 
 class ClassifierServiceServicer:
@@ -65,6 +75,20 @@ class ClassifierServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def HeadGradient(self, request, context):
+        """HeadGradient pulls cotangents of the logits back to features of a layer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImageGradient(self, request, context):
+        """ImageGradient pulls cotangents of the logits, of a layer's features, or of both back to the pixels.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClassifierServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +101,16 @@ def add_ClassifierServiceServicer_to_server(servicer, server):
                     servicer.EvaluateHead,
                     request_deserializer=unitscope_dot_v1_dot_classifier__pb2.EvaluateHeadRequest.FromString,
                     response_serializer=unitscope_dot_v1_dot_classifier__pb2.EvaluateHeadResponse.SerializeToString,
+            ),
+            'HeadGradient': grpc.unary_unary_rpc_method_handler(
+                    servicer.HeadGradient,
+                    request_deserializer=unitscope_dot_v1_dot_classifier__pb2.HeadGradientRequest.FromString,
+                    response_serializer=unitscope_dot_v1_dot_classifier__pb2.HeadGradientResponse.SerializeToString,
+            ),
+            'ImageGradient': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImageGradient,
+                    request_deserializer=unitscope_dot_v1_dot_classifier__pb2.ImageGradientRequest.FromString,
+                    response_serializer=unitscope_dot_v1_dot_classifier__pb2.ImageGradientResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +168,60 @@ class ClassifierService:
             '/unitscope.v1.ClassifierService/EvaluateHead',
             unitscope_dot_v1_dot_classifier__pb2.EvaluateHeadRequest.SerializeToString,
             unitscope_dot_v1_dot_classifier__pb2.EvaluateHeadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HeadGradient(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/unitscope.v1.ClassifierService/HeadGradient',
+            unitscope_dot_v1_dot_classifier__pb2.HeadGradientRequest.SerializeToString,
+            unitscope_dot_v1_dot_classifier__pb2.HeadGradientResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImageGradient(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/unitscope.v1.ClassifierService/ImageGradient',
+            unitscope_dot_v1_dot_classifier__pb2.ImageGradientRequest.SerializeToString,
+            unitscope_dot_v1_dot_classifier__pb2.ImageGradientResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import grpc
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +16,25 @@ from workers.clients.batches import Pending, spans
 
 PEER = "the classifier"
 MAX_ROWS = 256
+GRADIENT_ROWS = 1_024
+"""The most rows of features that the service takes at once."""
 
 Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ImageGradient:
+    """How a loss changes with the pixels of pictures.
+
+    Attributes:
+        pixels: float32 (batch, height, width, 3), the derivative by pixels in [0, 255].
+        features: float32 (batch, units) of the layer.
+        logits: float32 (batch, classes).
+    """
+
+    pixels: Floats
+    features: Floats
+    logits: Floats
 
 
 class ClassifierClient:
@@ -84,3 +103,71 @@ class ClassifierClient:
             rows = part.stop - part.start
             parts.append(from_tensor(response.logits, np.float32, (rows, None), "logits"))
         return np.concatenate(parts)
+
+    def head_gradient(self, features: Floats, cotangent: Floats) -> tuple[Floats, Floats]:
+        """Pulls cotangents of the logits back to features of the layer.
+
+        Args:
+            features: (batch, units).
+            cotangent: (batch, classes), the derivative of each row's loss by its logits.
+
+        Returns:
+            Logits (batch, classes), and the derivative by the features (batch, units).
+
+        Raises:
+            UnitScopeError: What the service raised, e.g. that no gradient goes through the classifier
+                (reason GRADIENT_NOT_AVAILABLE).
+        """
+        logits, gradients = [], []
+        for part in spans(len(features), features[:1].nbytes + cotangent[:1].nbytes, GRADIENT_ROWS):
+            request = classifier_pb2.HeadGradientRequest(
+                model=self._model,
+                features=to_tensor(features[part]),
+                layer=self._layer,
+                logits_cotangent=to_tensor(cotangent[part]),
+            )
+            response = invoke(self._stub.HeadGradient, request, self._seconds, PEER)
+            rows = part.stop - part.start
+            logits.append(from_tensor(response.logits, np.float32, (rows, None), "logits"))
+            gradients.append(
+                from_tensor(response.features_cotangent, np.float32, (rows, None), "features_cotangent")
+            )
+        return np.concatenate(logits), np.concatenate(gradients)
+
+    def image_gradient(
+        self,
+        images: NDArray[np.uint8] | Floats,
+        logits_cotangent: Floats | None = None,
+        features_cotangent: Floats | None = None,
+    ) -> ImageGradient:
+        """Pulls cotangents of logits, of the layer's features, or of both back to pixels.
+
+        Args:
+            images: uint8, or float32 in [0, 255], (batch, height, width, 3).
+            logits_cotangent: (batch, classes), the derivative of each row's loss by its logits.
+            features_cotangent: (batch, units), likewise by its features.
+
+        Raises:
+            UnitScopeError: What the service raised; as `head_gradient`.
+        """
+        found = []
+        # The answer has four bytes for each value of a picture, whatever it came as.
+        for part in spans(len(images), 4 * images[:1].size, MAX_ROWS):
+            request = classifier_pb2.ImageGradientRequest(
+                model=self._model, images=to_tensor(images[part]), layer=self._layer
+            )
+            if logits_cotangent is not None:
+                request.logits_cotangent.CopyFrom(to_tensor(logits_cotangent[part]))
+            if features_cotangent is not None:
+                request.features_cotangent.CopyFrom(to_tensor(features_cotangent[part]))
+            response = invoke(self._stub.ImageGradient, request, self._seconds, PEER)
+            rows = part.stop - part.start
+            shape = (rows, *images.shape[1:])
+            found.append(
+                (
+                    from_tensor(response.images_cotangent, np.float32, shape, "images_cotangent"),
+                    from_tensor(response.features, np.float32, (rows, None), "features"),
+                    from_tensor(response.logits, np.float32, (rows, None), "logits"),
+                )
+            )
+        return ImageGradient(*(np.concatenate(column) for column in zip(*found, strict=True)))

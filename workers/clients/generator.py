@@ -66,8 +66,13 @@ class GeneratorClient:
             call_seconds: Deadline of each call.
         """
         # gRPC's default back-off reaches two minutes: a restarted server would be noticed too late.
-        options = [("grpc.max_reconnect_backoff_ms", 2_000), ("grpc.initial_reconnect_backoff_ms", 200)]
+        options: list[tuple[str, int | str]] = [
+            ("grpc.max_reconnect_backoff_ms", 2_000),
+            ("grpc.initial_reconnect_backoff_ms", 200),
+        ]
         limits = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        # Over all addresses of a name: those of several Triton pods behind a headless service.
+        options.append(("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'))
         tls = TlsSettings()
         self._client = v2.InferenceServerClient(
             address,

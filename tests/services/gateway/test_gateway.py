@@ -8,98 +8,16 @@ import uuid
 import grpc
 import pytest
 
-from services.gateway.jobs import Jobs
-from services.gateway.loop import Loop
-from services.gateway.reconcile import Reconciler
-from services.gateway.servicer import AnalysisJobServicer
-from tests.support.tiny_pack import write_tiny_pack
+from tests.services.gateway.conftest import reason, until
+from tests.support.gateway import LINK, RunningGateway
 from unitscope.errors import UnitScopeError
 from unitscope.jobs import layout
-from unitscope.jobs.broker import create_app
 from unitscope.jobs.chunks import ChunkResult, encode
-from unitscope.jobs.convert import spec_to_proto
-from unitscope.jobs.planning import make
-from unitscope.jobs.specs import parse_spec
 from unitscope.jobs.state import JobState, write_terminal
-from unitscope.models import Registry
-from unitscope.rpc import Server, ServiceEntry, invoke, open_channel
+from unitscope.rpc import invoke, open_channel
 from unitscope.rpc.channel import stream
-from unitscope.settings import BrokerSettings, GatewaySettings, ServerSettings
-from unitscope.store.directory import DirectoryStore
 from unitscope.v1 import analysis_job_pb2 as pb
 from unitscope.v1 import analysis_job_pb2_grpc, info_pb2, info_pb2_grpc
-
-LINK = {"classifier": "tiny/classifier", "generator": "tiny/generator", "samples_per_class": 20, "folds": 2}
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    return write_tiny_pack(tmp_path_factory.mktemp("models"))
-
-
-class Gateway:
-    def __init__(self, root, models, lost_after=60.0):
-        self.settings = GatewaySettings(
-            reconcile_seconds=0.05, lost_after_seconds=lost_after, max_active_jobs=3
-        )
-        self.store = DirectoryStore(root / "store")
-        self.messages = root / "broker" / "messages"
-        app = create_app(BrokerSettings(url=f"filesystem:{root / 'broker'}"))
-        self.jobs = Jobs(self.store, Registry(models), app, self.settings.max_active_jobs)
-        reconciler = Reconciler(self.store, self.jobs.send, lost_after)
-        self.loop = Loop(self.jobs, reconciler, self.settings.reconcile_seconds)
-        servicer = AnalysisJobServicer(self.jobs, self.loop, self.settings, {"max": 1})
-        entry = ServiceEntry(
-            "unitscope.v1.AnalysisJobService",
-            lambda s: analysis_job_pb2_grpc.add_AnalysisJobServiceServicer_to_server(servicer, s),
-        )
-        info = lambda: info_pb2.GetInfoResponse(service="gateway")  # noqa: E731
-        settings = ServerSettings(listen="127.0.0.1:0", drain_seconds=0.1)
-        self.server = Server("gateway", 0, [entry], info, settings, 8)
-        self.loop.start()
-        self.channel = open_channel(self.server.start())
-        self.stub = analysis_job_pb2_grpc.AnalysisJobServiceStub(self.channel)
-
-    def create(self, spec=None, **fields):
-        request = pb.CreateAnalysisJobRequest(spec=spec_to_proto(parse_spec("link", spec or LINK)), **fields)
-        return invoke(self.stub.CreateAnalysisJob, request, 10)
-
-    def get(self, job_id):
-        return invoke(self.stub.GetAnalysisJob, pb.GetAnalysisJobRequest(job_id=job_id), 10).job
-
-    def sent(self):
-        return len(list(self.messages.glob("*")))
-
-    def plan(self, job_id):
-        spec = parse_spec("link", LINK)
-        plan = make(spec, self.jobs.registry, lambda digest: None)
-        self.store.create(layout.plan(job_id), plan.model_dump_json().encode())
-        return plan
-
-    def close(self):
-        self.channel.close()
-        self.loop.stop()
-        self.server.stop()
-
-
-@pytest.fixture
-def gateway(tmp_path, models):
-    gateway = Gateway(tmp_path, models)
-    yield gateway
-    gateway.close()
-
-
-def reason(call, *arguments, **fields):
-    with pytest.raises(UnitScopeError) as caught:
-        call(*arguments, **fields)
-    return caught.value.status, caught.value.reason
-
-
-def until(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_the_same_request_creates_one_job(gateway):
@@ -153,6 +71,7 @@ def test_a_job_of_another_version_does_not_hide_the_others(gateway):
     job_id = gateway.create(request_id="readable").job.job_id
     other = {"kind": "link", "spec": {"colour": "red"}, "created": "2026-01-01T00:00:00+00:00"}
     gateway.store.create(layout.spec("job-" + "b" * 24), json.dumps(other).encode())
+    assert gateway.jobs.listing.adopt() == 1
     page = invoke(gateway.stub.ListAnalysisJobs, pb.ListAnalysisJobsRequest(), 10)
     assert [job.job_id for job in page.jobs] == [job_id]
 
@@ -253,7 +172,7 @@ def test_a_message_over_the_limit_is_refused_with_both_numbers(gateway):
 
 
 def test_a_defect_is_internal_and_tells_nothing(gateway, monkeypatch):
-    def defect(job_id):
+    def defect(job_id, project):
         raise ZeroDivisionError("the secret")
 
     monkeypatch.setattr(gateway.jobs, "get", defect)
@@ -274,7 +193,7 @@ class TestReconcile:
 
     @pytest.fixture
     def gateway(self, tmp_path, models):
-        gateway = Gateway(tmp_path, models, lost_after=0.6)
+        gateway = RunningGateway(tmp_path, models, lost_after_seconds=0.6)
         yield gateway
         gateway.close()
 

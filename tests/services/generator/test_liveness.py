@@ -13,7 +13,10 @@ from tests.support.tiny_pack import GENERATOR
 
 
 def test_a_server_that_renders_is_alive(
-    v2_server: RunningGenerator, pack: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    v2_server: RunningGenerator,
+    pack: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("UNITSCOPE_MODELS_ROOT", str(pack))
     assert main(["--address", v2_server.address, "--seconds", "60"]) == 0

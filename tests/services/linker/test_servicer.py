@@ -134,6 +134,15 @@ def test_quality_names_linker_baselines_and_differences(served, solved):
     assert {scope for _, scope, _ in rows} == {"overall", "0", "1", "2"}
 
 
+def test_a_bootstrap_that_would_take_long_is_refused(served, solved, monkeypatch):
+    monkeypatch.setattr("services.linker.judging.MAX_DRAWS", 1000)
+    chunk = put(served[0], "held/much", **pairs(71))
+    request = pb.EvaluateRequest(solution=solved.solution, chunks=[chunk], resamples=200)
+    with pytest.raises(UnitScopeError) as caught:
+        invoke(served[1].Evaluate, request, 60)
+    assert caught.value.reason == "BOOTSTRAP_TOO_LARGE"
+
+
 def test_a_published_linker_applies_by_its_digest(served, solved):
     store, stub = served
     card = {"description": "d", "license": "Apache-2.0", "architecture": {"name": "affine"}}
@@ -168,6 +177,8 @@ def bad_calls():
         "one fold": (lambda s, ok: s.Solve, lambda ok: pb.SolveRequest(folds=[ok], destination="x"), "BAD_FOLDS"),
         "a path": (lambda s, ok: s.Solve, lambda ok: pb.SolveRequest(folds=[ok, ok], destination="../x"), "INVALID_KEY"),
         "no linker": (lambda s, ok: s.Apply, lambda ok: pb.ApplyRequest(linker="0" * 64, features=features), "LINKER_NOT_FOUND"),
+        "a chunk twice": (lambda s, ok: s.Evaluate, lambda ok: pb.EvaluateRequest(solution=ok, chunks=[ok, ok]), "BAD_CHUNKS"),
+        "many chunks": (lambda s, ok: s.Evaluate, lambda ok: pb.EvaluateRequest(solution=ok, chunks=[tensor_pb2.ObjectReference(key=f"k/{n}") for n in range(1001)]), "BAD_CHUNKS"),
         "no chunks": (lambda s, ok: s.Evaluate, lambda ok: pb.EvaluateRequest(solution=ok), "NO_HELD_OUT_PAIRS"),
         "no card": (lambda s, ok: s.StoreLinker, lambda ok: pb.StoreLinkerRequest(solution=ok, card="[]"), "INVALID_CARD"),
     }  # fmt: skip

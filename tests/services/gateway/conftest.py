@@ -1,0 +1,32 @@
+import time
+
+import pytest
+
+from tests.support.gateway import RunningGateway
+from tests.support.tiny_pack import write_tiny_pack
+from unitscope.errors import UnitScopeError
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    return write_tiny_pack(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def gateway(tmp_path, models):
+    gateway = RunningGateway(tmp_path, models)
+    yield gateway
+    gateway.close()
+
+
+def reason(call, *arguments, **fields):
+    with pytest.raises(UnitScopeError) as caught:
+        call(*arguments, **fields)
+    return caught.value.status, caught.value.reason
+
+
+def until(condition, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,105 @@
+"""What a task does while the store is away, and when it comes twice."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from unitscope.errors import FailedPreconditionError, UnavailableError
+from unitscope.jobs import broker, layout
+from unitscope.jobs.plan import Stage
+from unitscope.store.directory import DirectoryStore
+from workers import tasks
+
+JOB = "job-" + "a" * 24
+
+
+@pytest.fixture
+def naps(monkeypatch):
+    taken = []
+    monkeypatch.setattr(tasks.time, "sleep", taken.append)
+    monkeypatch.setattr(tasks, "runtime", object)
+    return taken
+
+
+def failing(times, error):
+    calls = []
+
+    def act(here):
+        calls.append(here)
+        if len(calls) <= times:
+            raise error
+
+    return act, calls
+
+
+def test_a_task_waits_and_begins_anew(naps):
+    act, calls = failing(3, UnavailableError("the store is away"))
+    tasks._when_reachable(act)
+    assert len(calls) == 4
+    assert naps == [0.5, 1.0, 2.0]
+
+
+def test_patience_has_an_end(naps, monkeypatch):
+    monkeypatch.setenv("UNITSCOPE_WORKER_WAIT_SECONDS", "0")
+    act, calls = failing(99, UnavailableError("the store is away"))
+    tasks._when_reachable(act)
+    assert (len(calls), naps) == (1, [])
+
+
+def test_what_waiting_cannot_mend_is_not_waited_for(naps):
+    act, calls = failing(99, FailedPreconditionError("the key is refused"))
+    with pytest.raises(FailedPreconditionError):
+        tasks._when_reachable(act)
+    assert (len(calls), naps) == (1, [])
+
+
+class Sender:
+    """A worker at a job of two stages, and what it sends."""
+
+    def __init__(self, folder, monkeypatch):
+        stages = (Stage(name="one", chunks=({}, {})), Stage(name="two", chunks=({}, {}, {})))
+        plan = SimpleNamespace(stages=stages, stage_index=["one", "two"].index, renders=0)
+        self.store, self.app, self.job_id, self.plan = DirectoryStore(folder), None, JOB, plan
+        self.sent, self.broker_is_there = [], True
+        monkeypatch.setattr(broker, "send", self.take)
+
+    def take(self, app, task, *ids, renders):
+        if not self.broker_is_there:
+            raise UnavailableError("the broker is away")
+        self.sent.append((task, *ids[1:]))
+
+    def finished(self, stage, chunk):
+        self.store.create(layout.chunk(JOB, stage, chunk), b"")
+        tasks._release_next(self, self, stage)
+
+
+@pytest.fixture
+def sender(tmp_path, monkeypatch):
+    return Sender(tmp_path, monkeypatch)
+
+
+def test_the_last_chunk_of_a_stage_releases_the_next(sender):
+    sender.finished("one", "a")
+    assert sender.sent == []
+    sender.finished("one", "b")
+    assert sender.sent == [(broker.RUN_CHUNK, "two", index) for index in range(3)]
+    sender.sent.clear()
+    for chunk in "cde":
+        sender.finished("two", chunk)
+    assert sender.sent == [(broker.FINALISE,)]
+
+
+def test_messages_that_come_again_beget_no_others(sender):
+    """Each would otherwise send a whole stage: a few of them once filled a queue within a minute."""
+    for chunk in "abbbabab":
+        sender.finished("one", chunk)
+    assert len(sender.sent) == 3
+
+
+def test_what_the_broker_did_not_take_is_sent_by_the_next(sender):
+    sender.broker_is_there = False
+    sender.finished("one", "a")
+    sender.finished("one", "b")
+    sender.broker_is_there = True
+    sender.finished("one", "b")
+    assert len(sender.sent) == 3

@@ -1,0 +1,195 @@
+"""The smallest shift of features that takes the classifier's *head* to the target.
+
+The head is reached by calls alone, which give logits and gradients. The constraints are that the target's
+logit is at least every other one; only those classes enter that were found above the target on the way
+(cutting planes). Around the point reached they are replaced by their tangents, and the smallest shift that
+satisfies these, from the start, is the next point: sequential programming as in DeepFool (Moosavi-Dezfooli et
+al. 2016), with all classes and bounds. Of an affine head the tangents are the constraints, and the result is
+the exact minimum. One call a step serves all rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from workers.counterfactual.models import Doubles, Models, Rows, one_hot_difference
+from workers.counterfactual.nearest import Bounds, Distance, Norm, smallest_shift
+
+_ACCURACY = 1e-4
+"""How near, relative to the logits, margins must be to zero and to what the tangents say; float32 is."""
+_DAMPED_AFTER = 12
+"""Steps after which points are the means of old and new ones, so that none is visited in turns."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is minimised.
+
+    Attributes:
+        norm: ``l2``, or ``l1`` for few units.
+        plausibility: Weight of half the squared Mahalanobis distance (per dimension) of w'; 0 for none.
+        scale: (units,) features are divided by it before sizes are taken, e.g. standard deviations, and
+            units where it is 0 do not move; None takes them as they are.
+        highest: (units,) no unit is moved above it; None for no limit.
+    """
+
+    norm: Norm = "l2"
+    plausibility: float = 0.0
+    scale: Doubles | None = None
+    highest: Doubles | None = None
+
+    def of(self, shifts: Doubles) -> Doubles:
+        """Sizes (...) of shifts (..., units), without plausibility."""
+        scaled = shifts if self.scale is None else shifts / np.where(self.scale > 0, self.scale, 1)
+        sizes: Doubles = np.linalg.norm(scaled, ord=1 if self.norm == "l1" else 2, axis=-1)
+        return sizes
+
+    def smallest(
+        self, models: Models, features: Doubles, normals: Doubles, offsets: Doubles
+    ) -> Doubles | None:
+        """The smallest allowed shift d (units,) of features (units,) with ``normals @ d >= offsets``."""
+        infinite = np.full_like(features, np.inf)
+        lower = -features if models.nonnegative else -infinite
+        upper = infinite if self.highest is None else np.maximum(self.highest - features, 0)
+        distance = Distance.of(models.linker, features) if self.plausibility > 0 else None
+        if self.scale is None:
+            bounds = Bounds(lower, upper)
+            return smallest_shift(normals, offsets, bounds, self.norm, distance, self.plausibility)
+        moves, scale = self.scale > 0, np.where(self.scale > 0, self.scale, 1)
+        bounds = Bounds(np.where(moves, lower / scale, 0), np.where(moves, upper / scale, 0))
+        if distance is not None:
+            distance = Distance(distance.matrix * scale, distance.start)
+        found = smallest_shift(normals * scale, offsets, bounds, self.norm, distance, self.plausibility)
+        return None if found is None else found * scale
+
+
+@dataclass
+class _Row:
+    """One row on its way.
+
+    Attributes:
+        start: (units,) its features.
+        target: The class wanted.
+        shift: (units,) of the point that it has reached.
+        rivals: Classes that were found above the target.
+        tangents: For each class that was asked for at this point: the margin's gradient.
+        values: Likewise the margin.
+        best: The smallest shift so far that reaches the target.
+        over: Whether it is done.
+    """
+
+    start: Doubles
+    target: int
+    shift: Doubles
+    rivals: list[int]
+    tangents: dict[int, Doubles] = field(default_factory=dict)
+    values: dict[int, float] = field(default_factory=dict)
+    predicted: dict[int, float] = field(default_factory=dict)
+    best: Doubles | None = None
+    over: bool = False
+    unreachable: bool = False
+
+    def missing(self) -> list[int]:
+        """The classes to be asked for at this point."""
+        return [] if self.over else [rival for rival in self.rivals if rival not in self.tangents]
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Where the boundaries of the head are.
+
+    Attributes:
+        shifts: (rows, units) smallest shifts found; zeros where the target cannot be reached.
+        reached: (rows,) whether the head gives the target there.
+        unreachable: (rows,) whether no allowed shift can reach it.
+        steps: (rows,) calls that each row took part in.
+    """
+
+    shifts: Doubles
+    reached: Rows
+    unreachable: Rows
+    steps: Rows
+
+
+def head_boundary(
+    models: Models, features: Doubles, origins: Rows, targets: Rows, size: Size, max_steps: int = 50
+) -> Boundary:
+    """Finds the smallest shifts that bring the head to the target.
+
+    Args:
+        models: Whose head is asked.
+        features: (rows, units).
+        origins: (rows,), other than the targets.
+        targets: (rows,).
+        size: What is minimised.
+        max_steps: After which the best shift so far is taken, or the last one.
+
+    Raises:
+        UnitScopeError: What the classifier raised.
+    """
+    rows = [
+        _Row(start, int(target), np.zeros_like(start), [int(origin)])
+        for start, origin, target in zip(features, origins, targets, strict=True)
+    ]
+    steps = np.zeros(len(rows), np.int64)
+    for step in range(max_steps):
+        asked = [(k, rival) for k, row in enumerate(rows) for rival in row.missing()]
+        if not asked:
+            break
+        owners, classes = (np.array(column, np.int64) for column in zip(*asked, strict=True))
+        logits = _ask(models, rows, owners, classes, targets)
+        for k in np.unique(owners):
+            steps[k] += 1
+            own = logits[np.flatnonzero(owners == k)[0]]
+            _advance(models, size, rows[k], own, damped=step >= _DAMPED_AFTER)
+    return Boundary(
+        shifts=np.stack([row.shift if row.best is None else row.best for row in rows]),
+        reached=np.array([row.best is not None for row in rows]),
+        unreachable=np.array([row.unreachable and row.best is None for row in rows]),
+        steps=steps,
+    )
+
+
+def _ask(models: Models, rows: list[_Row], owners: Rows, classes: Rows, targets: Rows) -> Doubles:
+    """Fills in the missing tangents by one call; logits (asked, classes) of the points."""
+    points = np.stack([rows[k].start + rows[k].shift for k in owners])
+    width = models.head(points[:1]).shape[1]
+    cotangent = one_hot_difference(targets[owners], classes, width)
+    logits, gradients = models.head_gradient(points, cotangent)
+    for i, (k, rival) in enumerate(zip(owners, classes, strict=True)):
+        rows[k].tangents[int(rival)] = gradients[i]
+        rows[k].values[int(rival)] = float(logits[i, targets[k]] - logits[i, rival])
+    return logits
+
+
+def _advance(models: Models, size: Size, row: _Row, logits: Doubles, damped: bool) -> None:
+    """Judges the point of a row and moves on to the next one."""
+    others = logits.copy()
+    others[row.target] = -np.inf
+    rival = int(others.argmax())
+    near = _ACCURACY * max(1.0, float(np.abs(logits).max()))
+    margin = float(logits[row.target] - logits[rival])
+    if margin >= -near:
+        if row.best is None or size.of(row.shift) < size.of(row.best):
+            row.best = row.shift
+        # Where the tangents told the margin, they are the constraints, and this is their minimum.
+        told = all(abs(row.values[j] - row.predicted.get(j, np.inf)) <= near for j in row.rivals)
+        if told:
+            row.over = True
+            return
+    elif rival not in row.rivals:
+        row.rivals.append(rival)
+        return
+    normals = np.stack([row.tangents[j] for j in row.rivals])
+    constants = np.array([row.values[j] for j in row.rivals]) - normals @ row.shift
+    found = size.smallest(models, row.start, normals, -constants)
+    if found is None:
+        row.unreachable, row.over = True, True
+        return
+    moved = (found + row.shift) / 2 if damped else found
+    told_now = normals @ moved + constants
+    row.predicted = {j: float(value) for j, value in zip(row.rivals, told_now, strict=True)}
+    row.shift = moved
+    row.tangents, row.values = {}, {}
