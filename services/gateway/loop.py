@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import product
 
 from services.gateway.feeds import Feeds
 from services.gateway.gauges import Gauges
@@ -15,6 +16,7 @@ from services.gateway.reconcile import Reconciler
 from unitscope.errors import NotFoundError, UnitScopeError
 from unitscope.jobs import layout
 from unitscope.jobs.broker import queue_of
+from unitscope.jobs.specs import KINDS
 from unitscope.jobs.state import JobRecord, JobState
 from unitscope.signals import catalogue
 from unitscope.signals.logs import bound
@@ -50,6 +52,10 @@ class Loop:
         self._thread = threading.Thread(target=self._run, daemon=True, name="reconcile")
         self.renders_per_second = 0.0
         self.looks = 0
+        # Shown from the start, so that the first job that ends is a rise.
+        for kind, state in product(KINDS, JobState):
+            if state.terminal:
+                catalogue.JOBS_ENDED.touch(kind=kind, state=state.value)
 
     def start(self) -> None:
         """Begins to look."""
