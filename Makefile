@@ -53,6 +53,9 @@ check-cards: setup-test ## Compute every figure on the model cards again
 images: ## Build the container images with docker, podman or buildah
 	@scripts/images.sh
 
+scan: ## Scan Dockerfile and manifests with checkov, in an environment of its own
+	@scripts/scan.sh
+
 pins: ## Write constraints.txt from what is installed
 	@scripts/pins.sh
 

@@ -134,6 +134,8 @@ setup_test() {
   fi
   command -v kubectl >/dev/null || debian "rendering the manifests" kubernetes-client || complete=0
   setup_brokers || complete=0
+  say "the scanner of manifests, in an environment of its own"
+  scripts/scan.sh --set-up >>"$log" 2>&1 || { say "checkov could not be installed, see $log"; complete=0; }
   [ "$(uname -sm)" = "Linux x86_64" ] || complete=0
   # Read by `make test`: only where all is installed does a skipped integration test count as a failure.
   echo $complete >$venv/.test-complete

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.manifests import ROOT, containers, targets
+from tests.deploy.manifests import ROOT, check_command, default_port, help_of, targets
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
@@ -25,26 +24,13 @@ def test_the_dockerfile_passes_its_linter() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["gateway", "classifier", "linker", "generator", "worker"])
-def test_an_entry_point_is_a_program_that_takes_what_the_manifests_pass(name: str) -> None:
-    target = targets()[name]
-    environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("UNITSCOPE_")},
-        "OMP_NUM_THREADS": "1",
-        "COLUMNS": "200",
-        "NO_COLOR": "1",
-    }
-    command = [
-        sys.executable if target.entry[0] == "python" else target.entry[0],
-        *target.entry[1:],
-        "--help",
-    ]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "UNITSCOPE_" in done.stdout
-    for argument in containers()[name].raw.get("args", []):
-        if argument.startswith("--"):
-            assert argument in done.stdout
+@pytest.mark.parametrize("name", ["gateway", "classifier", "linker", "triton", "worker"])
+def test_an_entry_point_is_a_program(name: str) -> None:
+    entry = targets()[name].entry
+    check_command(entry)
+    said = help_of(tuple(entry[2:]))
+    assert "UNITSCOPE_" in said
+    assert "--check" in said  # what scripts/check_images.sh asks for
 
 
 def test_final_images_run_without_rights_and_without_build_tools() -> None:
@@ -56,6 +42,19 @@ def test_final_images_run_without_rights_and_without_build_tools() -> None:
     for target in targets().values():
         assert target.base == "runtime"
         assert not any(line.startswith(("RUN", "USER")) for line in target.lines)
+
+
+def test_ports_that_images_name_are_those_of_the_programs() -> None:
+    for name, target in targets().items():
+        assert target.exposed[:1] == (() if name == "worker" else (default_port(name),))
+
+
+def test_the_scripts_know_every_target() -> None:
+    for script in ("images.sh", "check_images.sh"):
+        text = (ROOT / "scripts" / script).read_text()
+        listed = re.search(r"targets=\(([a-z ]+)\)", text)
+        assert listed is not None
+        assert set(listed[1].split()) == set(targets())
 
 
 def test_what_the_dockerfile_copies_reaches_the_builder() -> None:

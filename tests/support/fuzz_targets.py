@@ -40,7 +40,7 @@ from unitscope.v1 import (
     tensor_pb2,
 )
 
-CLASSIFIER, UNITS, W_DIM = "tiny/classifier", 32, 24
+CLASSIFIER, UNITS, CLASSES, W_DIM = "tiny/classifier", 32, 4, 24
 LINK = {"classifier": CLASSIFIER, "generator": "tiny/generator", "samples_per_class": 20, "folds": 2}
 WATCH_SECONDS = 0.1
 SERVICES = {
@@ -184,7 +184,9 @@ def _gateway(channel: grpc.Channel, store: DirectoryStore) -> dict[str, list[Mes
 def _classifier() -> dict[str, list[Message]]:
     images = to_tensor(np.zeros((2, 16, 16, 3), np.uint8))
     features = to_tensor(np.ones((2, UNITS), np.float32))
+    cotangent = to_tensor(np.ones((2, CLASSES), np.float32))
     read, head = classifier_pb2.ExtractFeaturesRequest, classifier_pb2.EvaluateHeadRequest
+    by_features, by_pixels = classifier_pb2.HeadGradientRequest, classifier_pb2.ImageGradientRequest
     return {
         "ExtractFeatures": [
             read(model=CLASSIFIER, images=images, feature_maps=maps, layer=layer)
@@ -192,6 +194,11 @@ def _classifier() -> dict[str, list[Message]]:
             for layer in ("", "penultimate")
         ],
         "EvaluateHead": [head(model=CLASSIFIER, features=features)],
+        "HeadGradient": [by_features(model=CLASSIFIER, features=features, logits_cotangent=cotangent)],
+        "ImageGradient": [
+            by_pixels(model=CLASSIFIER, images=images, logits_cotangent=cotangent),
+            by_pixels(model=CLASSIFIER, images=images, features_cotangent=features),
+        ],
     }
 
 

@@ -16,7 +16,7 @@ from workers.clients.batches import Pending, spans
 
 PEER = "the classifier"
 MAX_ROWS = 256
-GRADIENT_ROWS = 1_024
+HEAD_ROWS = 1_024
 """The most rows of features that the service takes at once."""
 
 Floats = NDArray[np.float32]
@@ -95,7 +95,7 @@ class ClassifierClient:
             UnitScopeError: What the service raised, e.g. that the layer has no head.
         """
         parts = []
-        for part in spans(len(features), features[:1].nbytes, 4_096):
+        for part in spans(len(features), features[:1].nbytes, HEAD_ROWS):
             request = classifier_pb2.EvaluateHeadRequest(
                 model=self._model, features=to_tensor(features[part]), layer=self._layer
             )
@@ -119,7 +119,7 @@ class ClassifierClient:
                 (reason GRADIENT_NOT_AVAILABLE).
         """
         logits, gradients = [], []
-        for part in spans(len(features), features[:1].nbytes + cotangent[:1].nbytes, GRADIENT_ROWS):
+        for part in spans(len(features), features[:1].nbytes + cotangent[:1].nbytes, HEAD_ROWS):
             request = classifier_pb2.HeadGradientRequest(
                 model=self._model,
                 features=to_tensor(features[part]),

@@ -19,8 +19,12 @@ from workers.counterfactual.nearest import Bounds, Distance, Norm, smallest_shif
 
 _ACCURACY = 1e-4
 """How near, relative to the logits, margins must be to zero and to what the tangents say; float32 is."""
-_DAMPED_AFTER = 12
-"""Steps after which points are the means of old and new ones, so that none is visited in turns."""
+_STILL = 1e-6
+"""A row that moves by less than this share of its largest shift is done."""
+_FREE_STEPS = 8
+"""Steps after which a point must be near the one before, within half as much each time, so that none is
+visited in turns: linear programmes jump from corner to corner."""
+_HALVINGS = 16
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Size:
 
     Attributes:
         norm: ``l2``, or ``l1`` for few units.
-        plausibility: Weight of half the squared Mahalanobis distance (per dimension) of w'; 0 for none.
+        plausibility: Weight of the squared Mahalanobis distance D (per dimension) of w'; 0 for none. It is
+            relative: with 1, ``D^2 = 1``, which is usual, costs as much as the smallest shift of the row.
         scale: (units,) features are divided by it before sizes are taken, e.g. standard deviations, and
             units where it is 0 do not move; None takes them as they are.
         highest: (units,) no unit is moved above it; None for no limit.
@@ -46,22 +51,65 @@ class Size:
         sizes: Doubles = np.linalg.norm(scaled, ord=1 if self.norm == "l1" else 2, axis=-1)
         return sizes
 
+    def weight(self, smallest: Doubles) -> Doubles:
+        """The factors (rows,) of ``D^2 / 2`` for rows whose smallest shifts are (rows, units)."""
+        lengths = self.of(smallest)
+        return self.plausibility * (2 * lengths if self.norm == "l1" else lengths**2)
+
+    def cost(self, models: Models, features: Doubles, shifts: Doubles, weight: Doubles) -> Doubles:
+        """What is minimised (rows, ...), of shifts (rows, ..., units) of features (rows, units).
+
+        Args:
+            models: What is plausible.
+            features: Before the shift.
+            shifts: Of the features.
+            weight: (rows,) of the squared distance.
+        """
+        lengths = self.of(shifts)
+        cost: Doubles = lengths if self.norm == "l1" else lengths**2 / 2
+        if not weight.any():
+            return cost
+        between = (len(features),) + (1,) * (shifts.ndim - 2)
+        moved = features.reshape(*between, -1) + shifts
+        distances = models.linker.distances(moved.reshape(-1, moved.shape[-1])).reshape(cost.shape)
+        return cost + weight.reshape(between) / 2 * distances**2
+
     def smallest(
-        self, models: Models, features: Doubles, normals: Doubles, offsets: Doubles
+        self,
+        models: Models,
+        features: Doubles,
+        normals: Doubles,
+        offsets: Doubles,
+        weight: float = 0.0,
+        near: tuple[Doubles, float] | None = None,
     ) -> Doubles | None:
-        """The smallest allowed shift d (units,) of features (units,) with ``normals @ d >= offsets``."""
+        """The smallest allowed shift d with ``normals @ d >= offsets``.
+
+        Args:
+            models: Whether features are at least 0, and what is plausible.
+            features: (units,) before the shift.
+            normals: (constraints, units).
+            offsets: (constraints,).
+            weight: Of half the squared distance of w', 0 for none.
+            near: A shift, and how far each unit of d may be from it; None for no such limit.
+
+        Returns:
+            d (units,), or None where there is none.
+        """
         infinite = np.full_like(features, np.inf)
         lower = -features if models.nonnegative else -infinite
         upper = infinite if self.highest is None else np.maximum(self.highest - features, 0)
-        distance = Distance.of(models.linker, features) if self.plausibility > 0 else None
+        if near is not None:
+            lower, upper = np.maximum(lower, near[0] - near[1]), np.minimum(upper, near[0] + near[1])
+        distance = Distance.of(models.linker, features) if weight > 0 else None
         if self.scale is None:
             bounds = Bounds(lower, upper)
-            return smallest_shift(normals, offsets, bounds, self.norm, distance, self.plausibility)
+            return smallest_shift(normals, offsets, bounds, self.norm, distance, weight)
         moves, scale = self.scale > 0, np.where(self.scale > 0, self.scale, 1)
         bounds = Bounds(np.where(moves, lower / scale, 0), np.where(moves, upper / scale, 0))
         if distance is not None:
             distance = Distance(distance.matrix * scale, distance.start)
-        found = smallest_shift(normals * scale, offsets, bounds, self.norm, distance, self.plausibility)
+        found = smallest_shift(normals * scale, offsets, bounds, self.norm, distance, weight)
         return None if found is None else found * scale
 
 
@@ -72,16 +120,22 @@ class _Row:
     Attributes:
         start: (units,) its features.
         target: The class wanted.
+        lead: By how much its logit is to be above every other.
+        weight: Of half the squared distance of w'.
         shift: (units,) of the point that it has reached.
         rivals: Classes that were found above the target.
         tangents: For each class that was asked for at this point: the margin's gradient.
-        values: Likewise the margin.
+        values: Likewise the margin, less the lead.
+        predicted: The margins that the tangents at the last point foretold for this one.
         best: The smallest shift so far that reaches the target.
         over: Whether it is done.
+        unreachable: Whether no shift satisfies the tangents.
     """
 
     start: Doubles
     target: int
+    lead: float
+    weight: float
     shift: Doubles
     rivals: list[int]
     tangents: dict[int, Doubles] = field(default_factory=dict)
@@ -114,7 +168,15 @@ class Boundary:
 
 
 def head_boundary(
-    models: Models, features: Doubles, origins: Rows, targets: Rows, size: Size, max_steps: int = 50
+    models: Models,
+    features: Doubles,
+    origins: Rows,
+    targets: Rows,
+    classes: int,
+    size: Size,
+    max_steps: int = 50,
+    lead: Doubles | None = None,
+    weight: Doubles | None = None,
 ) -> Boundary:
     """Finds the smallest shifts that bring the head to the target.
 
@@ -123,27 +185,34 @@ def head_boundary(
         features: (rows, units).
         origins: (rows,), other than the targets.
         targets: (rows,).
+        classes: How many the classifier has.
         size: What is minimised.
         max_steps: After which the best shift so far is taken, or the last one.
+        lead: (rows,) by how much the target's logit is to be above all others; None for not at all.
+        weight: (rows,) of half the squared distance of w', as `Size.weight` gives it; None for none.
 
     Raises:
         UnitScopeError: What the classifier raised.
     """
+    zeros = np.zeros(len(features))
+    leads, weights = (zeros if given is None else given for given in (lead, weight))
     rows = [
-        _Row(start, int(target), np.zeros_like(start), [int(origin)])
-        for start, origin, target in zip(features, origins, targets, strict=True)
+        _Row(start, int(target), float(ahead), float(heavy), np.zeros_like(start), [int(origin)])
+        for start, origin, target, ahead, heavy in zip(
+            features, origins, targets, leads, weights, strict=True
+        )
     ]
     steps = np.zeros(len(rows), np.int64)
     for step in range(max_steps):
         asked = [(k, rival) for k, row in enumerate(rows) for rival in row.missing()]
         if not asked:
             break
-        owners, classes = (np.array(column, np.int64) for column in zip(*asked, strict=True))
-        logits = _ask(models, rows, owners, classes, targets)
+        owners, rivals = (np.array(column, np.int64) for column in zip(*asked, strict=True))
+        logits = _ask(models, rows, owners, rivals, targets, classes)
         for k in np.unique(owners):
             steps[k] += 1
             own = logits[np.flatnonzero(owners == k)[0]]
-            _advance(models, size, rows[k], own, damped=step >= _DAMPED_AFTER)
+            _advance(models, size, rows[k], own, step)
     return Boundary(
         shifts=np.stack([row.shift if row.best is None else row.best for row in rows]),
         reached=np.array([row.best is not None for row in rows]),
@@ -152,27 +221,32 @@ def head_boundary(
     )
 
 
-def _ask(models: Models, rows: list[_Row], owners: Rows, classes: Rows, targets: Rows) -> Doubles:
+def _ask(
+    models: Models, rows: list[_Row], owners: Rows, rivals: Rows, targets: Rows, classes: int
+) -> Doubles:
     """Fills in the missing tangents by one call; logits (asked, classes) of the points."""
     points = np.stack([rows[k].start + rows[k].shift for k in owners])
-    width = models.head(points[:1]).shape[1]
-    cotangent = one_hot_difference(targets[owners], classes, width)
+    cotangent = one_hot_difference(targets[owners], rivals, classes)
     logits, gradients = models.head_gradient(points, cotangent)
-    for i, (k, rival) in enumerate(zip(owners, classes, strict=True)):
+    for i, (k, rival) in enumerate(zip(owners, rivals, strict=True)):
         rows[k].tangents[int(rival)] = gradients[i]
-        rows[k].values[int(rival)] = float(logits[i, targets[k]] - logits[i, rival])
+        rows[k].values[int(rival)] = float(logits[i, targets[k]] - logits[i, rival]) - rows[k].lead
     return logits
 
 
-def _advance(models: Models, size: Size, row: _Row, logits: Doubles, damped: bool) -> None:
+def _advance(models: Models, size: Size, row: _Row, logits: Doubles, step: int) -> None:
     """Judges the point of a row and moves on to the next one."""
     others = logits.copy()
     others[row.target] = -np.inf
     rival = int(others.argmax())
     near = _ACCURACY * max(1.0, float(np.abs(logits).max()))
-    margin = float(logits[row.target] - logits[rival])
+    margin = float(logits[row.target] - logits[rival]) - row.lead
     if margin >= -near:
-        if row.best is None or size.of(row.shift) < size.of(row.best):
+
+        def cost(shift: Doubles) -> float:
+            return float(size.cost(models, row.start[None], shift[None], np.array([row.weight]))[0])
+
+        if row.best is None or cost(row.shift) < cost(row.best):
             row.best = row.shift
         # Where the tangents told the margin, they are the constraints, and this is their minimum.
         told = all(abs(row.values[j] - row.predicted.get(j, np.inf)) <= near for j in row.rivals)
@@ -184,12 +258,27 @@ def _advance(models: Models, size: Size, row: _Row, logits: Doubles, damped: boo
         return
     normals = np.stack([row.tangents[j] for j in row.rivals])
     constants = np.array([row.values[j] for j in row.rivals]) - normals @ row.shift
-    found = size.smallest(models, row.start, normals, -constants)
-    if found is None:
+    moved = _next(models, size, row, normals, -constants, step)
+    if moved is None:
         row.unreachable, row.over = True, True
         return
-    moved = (found + row.shift) / 2 if damped else found
+    if row.best is not None and np.abs(moved - row.shift).max() <= _STILL * np.abs(moved).max():
+        row.over = True
+        return
     told_now = normals @ moved + constants
     row.predicted = {j: float(value) for j, value in zip(row.rivals, told_now, strict=True)}
     row.shift = moved
     row.tangents, row.values = {}, {}
+
+
+def _next(
+    models: Models, size: Size, row: _Row, normals: Doubles, offsets: Doubles, step: int
+) -> Doubles | None:
+    """The next shift; None where the tangents exclude each other."""
+    largest = float(np.abs(row.shift).max())
+    if step >= _FREE_STEPS and largest > 0:
+        reach = largest / 2 ** min(step - _FREE_STEPS, _HALVINGS)
+        found = size.smallest(models, row.start, normals, offsets, row.weight, (row.shift, reach))
+        if found is not None:
+            return found
+    return size.smallest(models, row.start, normals, offsets, row.weight)

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.counterfactual.models import Doubles, Linker, Models, Rows
-from workers.counterfactual.result import Counterfactual
+from workers.counterfactual.models import Doubles, Linker, Look, Models, Rows
+from workers.counterfactual.result import Counterfactual, Outcome
 from workers.counterfactual.search import Search
+
+RUNAWAY = 1e6
+"""A row whose features reach this is given up."""
 
 
 @dataclass(frozen=True)
@@ -81,17 +84,23 @@ def descent(
             break
         shifted[rows] -= settings.rate * _gradient(search, settings, rows, shifted[rows])
         search.steps[rows] = step
+        # One row that runs away must not spoil the call of all.
+        lost = ~(np.abs(shifted[rows]).max(1) < RUNAWAY)
+        search.end(rows[lost], Outcome.NOT_CROSSED)
+        rows = rows[~lost]
+        if not len(rows):
+            break
         if step % settings.check_every == 0 or step == settings.max_steps:
             look = search.look(rows, shifted[rows])
             there = look.logits.argmax(1) == search.targets[rows]
-            found = type(look)(look.images[there], look.logits[there])
-            search.reach(rows[there], shifted[rows[there]], found, np.ones(int(there.sum())))
+            found = Look(look.images[there], look.logits[there])
+            search.reach(rows[there], shifted[rows[there]], found)
     return search.results(std, top, frames)
 
 
 def _gradient(search: Search, settings: DescentSettings, rows: Rows, shifted: Doubles) -> Doubles:
     """The derivative (rows, units) of the loss by r'; that by s is its negative, and s moves against it."""
-    cotangent = np.zeros((len(rows), len(search.rows[rows[0]].start_logits)))
+    cotangent = np.zeros((len(rows), search.classes))
     numbers = np.arange(len(rows))
     cotangent[numbers, search.targets[rows]] = -1
     cotangent[numbers, search.origins[rows]] = settings.origin_weight

@@ -130,7 +130,7 @@ class Models:
         return np.maximum(allowed, 0) if self.nonnegative else allowed
 
     def look(self, features: NDArray[np.floating]) -> Look:
-        """Renders features (batch, units), clipped to what is allowed, and reads the images: one call each."""
+        """Renders features (batch, units), clipped to what is allowed, and reads the images."""
         self.beat()
         w = self.linker.latents(self.allowed(features)).astype(np.float32)
         images = self.generator.render(w)

@@ -23,11 +23,13 @@ from workers.counterfactual.models import Doubles, Linker
 Norm = Literal["l2", "l1"]
 _TOLERANCE = 1e-9
 _ROUNDS = 100
+_UNBOUNDED = 1e15
+"""A dual beyond this grows without end: nothing is feasible."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a shift may be: (units,) each, 0 lies between them."""
+    """What a shift may be: (units,) each."""
 
     lower: Doubles
     upper: Doubles
@@ -83,12 +85,13 @@ def smallest_shift(
 def _sparse(normals: Doubles, offsets: Doubles, bounds: Bounds) -> Doubles | None:
     """Least L1 as a linear programme over the positive and the negative part of the shift."""
     units = normals.shape[1]
-    limits = np.concatenate([bounds.upper, -bounds.lower])
+    least = np.maximum(np.concatenate([bounds.lower, -bounds.upper]), 0)
+    most = np.maximum(np.concatenate([bounds.upper, -bounds.lower]), 0)
     found = linprog(
         np.ones(2 * units),
         A_ub=np.hstack([-normals, normals]),
         b_ub=-offsets,
-        bounds=np.stack([np.zeros_like(limits), limits], axis=1),
+        bounds=np.stack([least, most], axis=1),
         method="highs",
     )
     if found.x is None:
@@ -113,7 +116,7 @@ def _closest(normals: Doubles, offsets: Doubles, bounds: Bounds) -> Doubles | No
         step = np.zeros_like(dual)
         step[on] = np.linalg.solve(part @ part.T + 1e-10 * np.eye(int(on.sum())), lack[on])
         moved = _ascended(dual, step, lack, normals, offsets, bounds)
-        if moved is None:
+        if moved is None or moved.max() > _UNBOUNDED:
             break
         dual = moved
     return _closest_slowly(normals, offsets, bounds, dual)

@@ -81,16 +81,14 @@ class Counterfactual:
         outcome: How it ended.
         shift: (units,) r' - r of the counterfactual, after clipping; zeros without one. The published
             shift s has the other sign.
-        alpha: Where the image crosses, in shifts to the boundary of the head; 1 for ``descent``, whose
-            steps are counted on images; NaN without a counterfactual.
         head_distance: L2 length of the shift to the boundary of the head; NaN where none was searched.
-        refined: Whether gradients through the picture made the shift smaller after the crossing.
+        refined: Whether gradients through the picture found the shift, or made it smaller.
         steps: Steps of the search in features.
         generator_calls: Calls of the generator that this row took part in, those for gradients included.
         renders: Images rendered for the row, those of the strip left out.
         plausibility: Mahalanobis distance of w' per root dimension; NaN without a counterfactual.
-        start_logits: (classes,) of the image without any shift; empty where none was rendered.
-        logits: (classes,) of the counterfactual image; empty without one.
+        start_logits: (classes,) of the image without any shift; None where none was rendered.
+        logits: (classes,) of the counterfactual image; None without one.
         start_image: uint8 (height, width, 3) of the start, or None.
         image: uint8 (height, width, 3) of the counterfactual, or None.
         carriers: The units that carry most of the change, largest first.
@@ -102,15 +100,14 @@ class Counterfactual:
     target: int
     outcome: Outcome
     shift: Doubles
-    alpha: float = np.nan
     head_distance: float = np.nan
     refined: bool = False
     steps: int = 0
     generator_calls: int = 0
     renders: int = 0
     plausibility: float = np.nan
-    start_logits: Floats = np.empty(0, np.float32)  # noqa: RUF009 - never written to
-    logits: Floats = np.empty(0, np.float32)  # noqa: RUF009 - never written to
+    start_logits: Floats | None = None
+    logits: Floats | None = None
     start_image: Images | None = None
     image: Images | None = None
     carriers: tuple[Carrier, ...] = ()
@@ -120,6 +117,15 @@ class Counterfactual:
     def reached(self) -> bool:
         """Whether there is a counterfactual."""
         return self.outcome is Outcome.REACHED
+
+    @property
+    def alpha(self) -> float:
+        """How many times as far as the boundary of the head the counterfactual lies, by L2.
+
+        The published alpha*, which is taken on the ray of one shift: NaN without a counterfactual, and where
+        the head's boundary was not searched, as by ``descent``.
+        """
+        return self.l2 / self.head_distance if self.reached and self.head_distance > 0 else np.nan
 
     @property
     def l0(self) -> int:

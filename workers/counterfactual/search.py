@@ -12,6 +12,9 @@ from unitscope.errors import InvalidArgumentError
 from workers.counterfactual.models import Doubles, Look, Models, Rows
 from workers.counterfactual.result import Carrier, Counterfactual, Outcome, Strip, carriers
 
+STRIP_END = 1.5
+"""Where strips end; 1 is the counterfactual."""
+
 
 @dataclass
 class Search:
@@ -27,6 +30,9 @@ class Search:
         calls: (rows,) of the generator.
         renders: (rows,) images.
         steps: (rows,) in features.
+        weight: (rows,) of plausibility in what is minimised, set by ``path``.
+        over: (rows,) whether the search of a row is at its end.
+        classes: How many the classifier has; 0 where no row was fit to be asked about.
     """
 
     models: Models
@@ -38,7 +44,9 @@ class Search:
     calls: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
     renders: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
     steps: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
+    weight: Doubles = field(default_factory=lambda: np.zeros(0))
     over: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    classes: int = 0
 
     @classmethod
     def begin(
@@ -80,7 +88,7 @@ class Search:
             for o, t in zip(origins, targets, strict=True)
         ]
         search.calls, search.renders, search.steps = (np.zeros(count, np.int64) for _ in range(3))
-        search.over = np.zeros(count, np.bool_)
+        search.over, search.weight = np.zeros(count, np.bool_), np.zeros(count)
         search._sort_out()
         return search
 
@@ -101,6 +109,7 @@ class Search:
         if not len(rows):
             return
         logits = self.models.head(self.features[rows])
+        self.classes = logits.shape[1]
         named = np.stack([self.origins[rows], self.targets[rows]])
         unknown = ((named < 0) | (named >= logits.shape[1])).any(0)
         self.end(rows[unknown], Outcome.UNKNOWN_CLASS)
@@ -129,19 +138,16 @@ class Search:
     def started(self, rows: Rows, look: Look) -> None:
         """Keeps what rows look like without any shift, and ends those that look like the target."""
         for k, row in enumerate(rows):
-            self.rows[row] = replace(
-                self.rows[row], start_image=look.images[k], start_logits=look.logits[k]
-            )
+            self.rows[row] = replace(self.rows[row], start_image=look.images[k], start_logits=look.logits[k])
         self.end(rows[look.logits.argmax(1) == self.targets[rows]], Outcome.STARTS_AS_TARGET)
 
-    def reach(self, rows: Rows, shifted: Doubles, look: Look, alphas: Doubles) -> None:
+    def reach(self, rows: Rows, shifted: Doubles, look: Look) -> None:
         """Keeps counterfactuals, of which later ones replace earlier ones.
 
         Args:
             rows: Those that were reached.
             shifted: (len(rows), units) features of the counterfactuals.
             look: What these look like.
-            alphas: (len(rows),).
         """
         allowed = self.models.allowed(shifted)
         distances = self.models.linker.distances(allowed)
@@ -150,7 +156,6 @@ class Search:
                 self.rows[row],
                 outcome=Outcome.REACHED,
                 shift=allowed[k] - self.features[row],
-                alpha=float(alphas[k]),
                 plausibility=float(distances[k]),
                 image=look.images[k],
                 logits=look.logits[k],
@@ -194,7 +199,3 @@ class Search:
         images = look.images.reshape(len(rows), frames, *look.images.shape[1:])
         logits = look.logits.reshape(len(rows), frames, -1)
         return {k: Strip(alphas, images[i], logits[i]) for i, k in enumerate(rows)}
-
-
-STRIP_END = 1.5
-"""Where strips end; 1 is the counterfactual."""

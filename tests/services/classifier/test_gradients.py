@@ -112,6 +112,12 @@ def test_the_client_gets_what_the_classifier_computes(address: str, registry: Re
     expected = classifier.head_gradient(FEATURES, LOGITS_COTANGENT)
     np.testing.assert_array_equal(logits, expected[0])
     np.testing.assert_array_equal(gradient, expected[1])
+    # More rows than one request may have.
+    many = np.tile(FEATURES, (40, 1))
+    np.testing.assert_array_equal(client.head(many)[-35:], classifier.head(FEATURES))
+    np.testing.assert_array_equal(
+        client.head_gradient(many, np.tile(LOGITS_COTANGENT, (40, 1)))[1][-35:], gradient
+    )
     pulls = cotangents(classifier, 3)
     whole = client.image_gradient(IMAGES, *pulls)
     np.testing.assert_array_equal(whole.pixels, classifier.image_gradient(IMAGES, *pulls).pixels)
