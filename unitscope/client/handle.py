@@ -30,7 +30,7 @@ from unitscope.v1 import analysis_job_pb2 as pb
 if TYPE_CHECKING:
     import pyarrow as pa
 
-STREAM_SECONDS = 300.0
+STREAM_SECONDS = 60.0
 """A watch stream is opened anew this often, so that a server that hangs is noticed."""
 
 

@@ -18,10 +18,19 @@ from unitscope.version import package_version
 
 DEFAULT_MESSAGE_BYTES = 64 << 20
 
+STREAMS = (
+    ("unitscope.v1.AnalysisJobService", "WatchAnalysisJob"),
+    ("unitscope.v1.AnalysisJobService", "ReadArtifact"),
+    ("unitscope.v1.LinkerService", "Accumulate"),
+)
+"""Methods that the library must not try again: a stream of responses whose server is killed before it has
+answered hangs for ever then, beyond its deadline (seen with grpcio 1.81). Callers begin anew themselves."""
+
 _SERVICE_CONFIG = json.dumps(
     {
         "loadBalancingConfig": [{"round_robin": {}}],
         "methodConfig": [
+            {"name": [{"service": service, "method": method} for service, method in STREAMS]},
             {
                 "name": [{}],
                 "retryPolicy": {
@@ -31,7 +40,7 @@ _SERVICE_CONFIG = json.dumps(
                     "backoffMultiplier": 2,
                     "retryableStatusCodes": ["UNAVAILABLE"],
                 },
-            }
+            },
         ],
     }
 )
