@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 
 import pytest
@@ -74,10 +75,12 @@ def test_an_outage_is_survived_by_both_sides(bench: Bench) -> None:
     assert bench.begun("amid") == 0
 
 
-def test_what_is_queued_outlives_the_broker(bench: Bench) -> None:
+def test_what_is_queued_outlives_rabbitmq(rabbitmq: Node, make_bench: Callable[..., Bench]) -> None:
+    # Redis writes once a second; what it loses, the gateway sends again.
+    bench = make_bench(rabbitmq)
     bench.send("kept")
-    if bench.node.url.startswith("redis"):
-        pytest.skip("Redis writes once a second; what it loses, the gateway sends again")
+    # RabbitMQ 3.10 that is killed within seconds of the first declaration of a queue may lose the queue itself.
+    time.sleep(8)
     bench.node.kill()
     bench.node.start()
     bench.worker()
