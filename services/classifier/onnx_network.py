@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -17,6 +16,7 @@ from services.classifier.networks import BATCH, Layers, Outputs
 from services.classifier.onnx_file import FLOAT, OnnxFile
 from unitscope.errors import FailedPreconditionError, InvalidArgumentError
 from unitscope.models.cards import LayerCard
+from unitscope.models.onnx_runtime import onnxruntime
 
 _FATAL = 4
 """onnxruntime writes to standard error what it also raises; only the exception is wanted."""
@@ -44,7 +44,7 @@ class OnnxNetwork:
             FailedPreconditionError: onnxruntime is not installed (reason NOT_INSTALLED).
         """
         try:
-            self._runtime: Any = importlib.import_module("onnxruntime")
+            self._runtime = onnxruntime()
         except ImportError as error:
             raise FailedPreconditionError(
                 f"ONNX models need {error.name}; install unitscope[onnx]", reason="NOT_INSTALLED"

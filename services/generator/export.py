@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from services.generator.network import StyleGanXl, Synthesis
 from unitscope.errors import AlreadyExistsError, DataLossError, FailedPreconditionError
+from unitscope.models.onnx_runtime import onnxruntime
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -108,11 +109,10 @@ def export_onnx(network: StyleGanXl, path: Path) -> float:
 
 def onnx_difference(network: StyleGanXl, path: Path) -> float:
     """The largest absolute difference of onnxruntime's float pictures from ours; see `export_onnx`."""
-    # Untyped, and installed only where ONNX is wanted.
-    onnxruntime: Any = importlib.import_module("onnxruntime")
-    options = onnxruntime.SessionOptions()
+    runtime = onnxruntime()
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     found = 0.0
     for rows in ROWS:
