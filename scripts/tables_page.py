@@ -13,7 +13,7 @@ _HEAD = f"""# Tables
 Every job writes tidy tables as Parquet (`tables/<name>.parquet`) and as JSON beside them. Types, units
 and meanings also stand in the Parquet files, as metadata of each field. This is schema
 version {SCHEMA_VERSION}.
-The page is written by `make generate` from `unitscope/tables.py`; a test holds the two together.
+The page is written by `make generate` from `unitscope/tables/`; a test holds the two together.
 
 A unit in square brackets follows the type. *May be missing* marks columns that can be null.
 """

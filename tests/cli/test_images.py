@@ -72,3 +72,22 @@ def test_errors_are_a_line_with_an_exit_code(folder: Path) -> None:
     ):
         done = run(*words)
         assert (done.exit_code, message in done.stderr) == (code, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("UNITSCOPE_STORE_URL", "s3://x", "invalid bucket name x"),
+        ("UNITSCOPE_STORE_URL", "nonsense", "write directory:<path> or s3://<bucket>"),
+        ("UNITSCOPE_STORE_SECURE", "perhaps", "secure Input should be a valid boolean"),
+    ],
+)
+def test_a_store_that_cannot_be_is_said_in_a_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    settings = {"URL": "s3://pictures", "ENDPOINT": "127.0.0.1:9", "ACCESS_KEY": "a", "SECRET_KEY": "b"}
+    for key, setting in settings.items():
+        monkeypatch.setenv(f"UNITSCOPE_STORE_{key}", setting)
+    monkeypatch.setenv(name, value)
+    done = run("list")
+    assert (done.exit_code, says in done.stderr) == (2, True), done.stderr

@@ -5,6 +5,7 @@ import pytest
 from tests.support.tiny_pack import CLASSES, write_tiny_pack
 from unitscope.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from unitscope.jobs import planning
+from unitscope.jobs.planning import counterfactual, units
 from unitscope.jobs.specs import parse_spec
 from unitscope.models import Registry
 
@@ -159,6 +160,77 @@ def test_bad_quantify_specs(registry, values, reason):
 
 
 def test_thousands_of_units_fit_the_chunks_of_a_stage():
-    stage = planning._moves("screen", 4_096, 100, 3)
+    stage = units._moves("screen", 4_096, 100, 3)
     assert stage.renders == 4_096 * 100 * 3
     assert len(stage.chunks) <= 1_000
+
+
+COUNTERFACTUAL = {"link": LINK, "parts": "tiny/parts"}
+
+
+def rows_of(made):
+    """Every (class, image, target) of the searches."""
+    return [
+        (chunk["class"], image, target)
+        for chunk in made.stage("search").chunks
+        for image in range(chunk["first"], chunk["first"] + chunk["count"])
+        for target in chunk["targets"]
+    ]
+
+
+@pytest.mark.parametrize("method", ["path", "descent"])
+def test_every_image_is_searched_from_once_for_every_target(registry, method):
+    made = plan(registry, "counterfactual", **COUNTERFACTUAL, seeds=150, max_steps=20, method=method)
+    assert [stage.name for stage in made.stages][-3:] == ["base", "search", "mean"]
+    classes = range(len(CLASSES))
+    assert sorted(rows_of(made)) == [(c, i, t) for c in classes for i in range(150) for t in classes]
+    assert counterfactual.planned_rows(made) == 4 * 150 * 4
+    base = made.stage("base").chunks
+    held = [(b["class"], i) for b in base for i in range(b["first"], b["first"] + b["count"])]
+    assert sorted(held) == [(c, i) for c in classes for i in range(150)]
+    # A search reads one chunk of base images.
+    spans = [(b["class"], b["first"], b["first"] + b["count"]) for b in base]
+    for chunk in made.stage("search").chunks:
+        last = chunk["first"] + chunk["count"]
+        assert any(c == chunk["class"] and low <= chunk["first"] < last <= up for c, low, up in spans)
+
+
+def test_names_that_do_not_exist_stop_no_counterfactual(registry):
+    made = plan(registry, "counterfactual", **COUNTERFACTUAL, origins=["oak", "birch"], targets=["ash", "x"])
+    assert {chunk["class"] for chunk in made.stage("base").chunks} == {1}
+    assert {target for _, _, target in rows_of(made)} == {0, 1}
+    none = plan(registry, "counterfactual", **COUNTERFACTUAL, origins=["oak"])
+    assert rows_of(none) == []
+    assert [chunk["count"] for chunk in none.stage("base").chunks] == [0]
+
+
+def test_own_images_are_inverted_in_small_chunks(registry):
+    made = plan(registry, "counterfactual", **COUNTERFACTUAL, image_folder="mine", seeds=20, runner_up=True)
+    assert [chunk["count"] for chunk in made.stage("base").chunks] == [8, 8, 4]
+    assert rows_of(made) == [(counterfactual.OWN_IMAGES, image, 0) for image in range(20)]
+    one = plan(registry, "counterfactual", **COUNTERFACTUAL, image_folder="mine", seeds=1)
+    assert "mean" not in [stage.name for stage in one.stages]
+
+
+@pytest.mark.parametrize("seeds", [10_000, 9_001, 65])
+def test_many_base_images_fit_the_chunks_of_a_stage(registry, seeds):
+    made = plan(registry, "counterfactual", **COUNTERFACTUAL, seeds=seeds, runner_up=True)
+    assert len(rows_of(made)) == 4 * seeds
+    own = plan(registry, "counterfactual", **COUNTERFACTUAL, seeds=seeds, image_folder="mine", runner_up=True)
+    assert len(rows_of(own)) == seeds
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "reason"),
+    [
+        ({"seeds": 10_000, "frames": 51}, InvalidArgumentError, "JOB_TOO_LARGE"),
+        ({"targets": ["ash", "ash"]}, InvalidArgumentError, "INVALID_SPEC"),
+        ({"targets": ["ash"], "runner_up": True}, InvalidArgumentError, "INVALID_SPEC"),
+        ({"origins": ["ash"], "image_folder": "mine"}, InvalidArgumentError, "INVALID_SPEC"),
+        ({"link": {**LINK, "layer": "maps"}}, FailedPreconditionError, "LAYER_HAS_NO_HEAD"),
+    ],
+)
+def test_bad_counterfactual_specs(registry, values, error, reason):
+    with pytest.raises(error) as caught:
+        plan(registry, "counterfactual", **{**COUNTERFACTUAL, **values})
+    assert caught.value.reason == reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,15 @@ from unitscope.jobs import layout
 from unitscope.store import ObjectStore
 from unitscope.store import images as module
 from unitscope.store import pictures as decoding
-from unitscope.store.images import add_images, image_folders, read_image, read_index, remove_images
+from unitscope.store.images import (
+    add_files,
+    add_images,
+    image_folders,
+    read_files,
+    read_image,
+    read_index,
+    remove_images,
+)
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 10, 3), np.uint8)
 
@@ -77,6 +86,46 @@ def test_who_comes_second_is_told(store: ObjectStore, folder: Path) -> None:
         add_images(store, "mine", folder, seen=race)
     with pytest.raises(DataLossError, match="damaged"):
         read_index(store, "mine")
+
+
+def test_files_named_one_by_one_are_one_folder_by_what_they_are(store: ObjectStore, folder: Path) -> None:
+    own = read_files([folder / "b.png", folder / "sub" / "c.JPG"])
+    assert re.fullmatch(r"own-[0-9a-f]{12}", own.name)
+    assert add_files(store, own)
+    entries = read_index(store, own.name)
+    assert [entry.name for entry in entries] == ["b.png", "c.JPG"]
+    np.testing.assert_array_equal(read_image(store, own.name, entries[0]), NOISE)
+
+    assert not add_files(store, read_files([folder / "b.png", folder / "sub" / "c.JPG"]))
+    assert len(image_folders(store)) == 1
+    others = ([folder / "b.png"], [folder / "sub" / "c.JPG", folder / "b.png"], [folder / "a.webp"])
+    assert len({own.name, *(read_files(files).name for files in others)}) == 4
+    named = read_files([folder / "b.png"]).name
+    (folder / "b.png").rename(folder / "d.png")
+    assert read_files([folder / "d.png"]).name != named
+
+
+def test_an_adding_of_files_that_broke_off_goes_on(store: ObjectStore, folder: Path) -> None:
+    own = read_files([folder / "b.png", folder / "a.webp"])
+    add_files(store, own)
+    store.delete(layout.image_index(own.name))
+    assert [f.complete for f in image_folders(store)] == [False]
+    assert add_files(store, own)
+    assert len(read_index(store, own.name)) == 2
+
+
+def test_a_file_that_is_named_must_be_a_picture(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for file in ("notes.txt", ".hidden.png", "nowhere.png", "sub"):
+        with pytest.raises(InvalidArgumentError, match=f"{file} cannot be taken: ") as caught:
+            read_files([folder / "b.png", folder / file])
+        assert caught.value.reason == "UNREADABLE_IMAGE"
+    with pytest.raises(InvalidArgumentError, match="0 image files") as caught:
+        read_files([])
+    assert caught.value.reason == "NO_IMAGES"
+    monkeypatch.setattr(module, "MAX_FILES", 1)
+    with pytest.raises(InvalidArgumentError, match="unitscope images add FOLDER") as caught:
+        read_files([folder / "b.png", folder / "b.png"])
+    assert caught.value.reason == "TOO_MANY_IMAGES"
 
 
 def test_a_missing_name_suggests_one_that_is_there(store: ObjectStore, folder: Path) -> None:

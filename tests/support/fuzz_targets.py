@@ -140,6 +140,8 @@ def _gateway(channel: grpc.Channel, store: DirectoryStore) -> dict[str, list[Mes
         spec_to_proto(parse_spec("link", LINK)),
         spec_to_proto(parse_spec("traverse", {"link": LINK, "units": {"top": 3}, "seeds_per_class": 2})),
         spec_to_proto(parse_spec("quantify", {"link": LINK, "parts": "tiny/parts", "groups": [{"name": "g", "units": [1]}]})),
+        spec_to_proto(parse_spec("counterfactual", {"link": LINK, "origins": ["a"], "targets": ["b", "c"], "seeds": 2})),
+        spec_to_proto(parse_spec("counterfactual", {"link": LINK, "method": "descent", "runner_up": True, "image_folder": "own"})),
     ]  # fmt: skip
     names = ("kept", "ended", "cancel", *(f"delete-{n}" for n in range(5)))
     for name in names:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unitscope.cli import describe, images, jobs, local, submit, tokens, units
+from unitscope.cli import counterfactuals, describe, images, jobs, local, submit, tokens, units
 from unitscope.cli.failures import EXIT_CODES, ExitCode, report
 from unitscope.cli.groups import ExtensibleGroup
 from unitscope.cli.options import ACCESS, AccessFiles
@@ -77,6 +77,7 @@ local.register(app)
 submit.register(app)
 jobs.register(app)
 units.register(app)
+counterfactuals.register(app)
 images.register(app)
 describe.register(app)
 tokens.register(app)

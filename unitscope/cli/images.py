@@ -1,4 +1,4 @@
-"""``unitscope images``: folders of real images, shown beside the units that they activate."""
+"""``unitscope images``: folders of real images, which units and counterfactuals are looked at with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 from unitscope.cli.options import DEFAULT_HOME, HomeOption, Output, OutputOption, example
 from unitscope.cli.output import console, print_json, print_table, size
-from unitscope.errors import FailedPreconditionError
+from unitscope.errors import FailedPreconditionError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from unitscope.store import ObjectStore
@@ -25,7 +25,7 @@ SHOWN_SKIPPED = 10
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     group = typer.Typer(
-        help="Real images, of which jobs show those that activate a unit most.",
+        help="Real images: jobs show those that activate a unit most, or start counterfactuals from them.",
         epilog="example: unitscope images add my-faces --name faces",
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -64,7 +64,7 @@ def add(
     """
     from unitscope.store.images import add_images
 
-    store = _store(home)
+    store = store_of(home)
     with _progress() as seen:
         added = add_images(store, name, folder, limit=limit, seen=seen)
     for _, why in added.skipped[:SHOWN_SKIPPED]:
@@ -89,7 +89,7 @@ def list_folders(output: OutputOption = Output.TABLE, home: HomeOption = DEFAULT
     """List the folders of images in the store."""
     from unitscope.store.images import image_folders
 
-    folders = image_folders(_store(home, existing=True))
+    folders = image_folders(store_of(home, existing=True))
     if output is Output.JSON:
         print_json(folders)
         return
@@ -108,19 +108,20 @@ def remove(
     """Remove a folder of images from the store; results of jobs keep what they show."""
     from unitscope.store.images import remove_images
 
-    count = remove_images(_store(home, existing=True), name)
+    count = remove_images(store_of(home, existing=True), name)
     if output is Output.JSON:
         print_json({"name": name, "images": count})
         return
     typer.echo(f"{name}: {count} images removed")
 
 
-def _store(home: Path, *, existing: bool = False) -> ObjectStore:
+def store_of(home: Path, *, existing: bool = False) -> ObjectStore:
     """The store of the environment, else that of the embedded stack.
 
     Raises:
         FailedPreconditionError: It must exist and does not (reason STORE_NOT_FOUND), or its client is
             not installed (reason NOT_INSTALLED).
+        InvalidArgumentError: Its settings are none (reason INVALID_STORE or INVALID_STORE_URL).
     """
     from unitscope.embedded.home import home_at
     from unitscope.settings import StoreSettings
@@ -135,13 +136,18 @@ def _store(home: Path, *, existing: bool = False) -> ObjectStore:
                 reason="STORE_NOT_FOUND",
             )
         return open_store(StoreSettings(url=f"directory:{folder}"))
-    settings = StoreSettings()
+    url = os.environ[STORE_VARIABLE]
     try:
-        return open_store(settings)
+        return open_store(StoreSettings())
     except ImportError as error:
         raise FailedPreconditionError(
-            f"the store {settings.url} needs {error.name}; install unitscope[workers]",
-            reason="NOT_INSTALLED",
+            f"the store {url} needs {error.name}; install unitscope[workers]", reason="NOT_INSTALLED"
+        ) from error
+    except ValueError as error:
+        # Of pydantic, and of the S3 client, which checks names of buckets by itself.
+        raise InvalidArgumentError(
+            f"the store {url} cannot be used, check UNITSCOPE_STORE_*: {' '.join(str(error).split())[:300]}",
+            reason="INVALID_STORE",
         ) from error
 
 

@@ -120,7 +120,7 @@ def quantify(
     """
     if pack is not None:
         generator = generator or (None if linker else "generator")
-        classifier, generator, parts = (_in_pack(pack, name) for name in (classifier, generator, parts))
+        classifier, generator, parts = (in_pack(pack, name) for name in (classifier, generator, parts))
     link = given_fields(
         classifier=classifier,
         generator=generator,
@@ -153,6 +153,6 @@ def quantify(
     submit_job("quantify", values, validate_only, watch, request_id, output, address, home)
 
 
-def _in_pack(pack: str, name: str | None) -> str | None:
+def in_pack(pack: str, name: str | None) -> str | None:
     """The full name of a model of a pack."""
     return f"{pack}/{name}" if name and "/" not in name else name

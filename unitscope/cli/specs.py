@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,11 @@ from unitscope.cli.options import LONG_SECONDS, Output, connect
 from unitscope.cli.output import duration, print_json, print_pairs, size
 from unitscope.errors import InvalidArgumentError
 
+if TYPE_CHECKING:
+    from unitscope.client import Result
+
 MAX_SPEC_BYTES = 4 << 20
+REPORT = "report/index.html"
 
 SpecOption = Annotated[
     str,
@@ -82,8 +86,12 @@ def submit_job(
     output: Output,
     address: str,
     home: Path,
+    after: Callable[[Result], list[str]] = lambda result: [],
 ) -> None:
-    """Submits a job as the options say, or only validates it; follows it where it is to be watched."""
+    """Submits a job as the options say, or only validates it; follows it where it is to be watched.
+
+    Lines that `after` makes of the result of a watched job are shown at its end, and where its report is.
+    """
     from unitscope.client.handle import raise_for_state
 
     with connect(address, home, LONG_SECONDS) as client:
@@ -109,6 +117,12 @@ def submit_job(
             if output is Output.JSON:
                 show(status, output)
             raise_for_state(status)
+            result = handle.result()
+            lines = after(result)
+            if any(item.name == REPORT for item in result.artifacts):
+                lines.append(f"report: unitscope download {handle.id}, then {handle.id}/{REPORT}")
+            for text in lines:
+                typer.echo(text, err=output is Output.JSON)
         elif output is Output.JSON:
             show(handle.status(), output)
 

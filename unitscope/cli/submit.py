@@ -1,4 +1,4 @@
-"""``unitscope submit link|traverse|quantify``: flags for the common fields, a file for all of them."""
+"""``unitscope submit KIND``: flags for the common fields, a file for all of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from unitscope.cli.counterfactual import EXAMPLE as COUNTERFACTUAL_EXAMPLE
+from unitscope.cli.counterfactual import counterfactual
 from unitscope.cli.options import (
     DEFAULT_HOME,
     AddressOption,
@@ -14,7 +16,8 @@ from unitscope.cli.options import (
     OutputOption,
     example,
 )
-from unitscope.cli.quantify import EXAMPLE, quantify
+from unitscope.cli.quantify import EXAMPLE as QUANTIFY_EXAMPLE
+from unitscope.cli.quantify import quantify
 from unitscope.cli.specs import (
     AcceptOption,
     ClassesOption,
@@ -50,7 +53,8 @@ def register(app: typer.Typer) -> None:
         "--top 12 --watch"
     )
     group.command("traverse", **example(traverse_line))(traverse)
-    group.command("quantify", **example(EXAMPLE))(quantify)
+    group.command("quantify", **example(QUANTIFY_EXAMPLE))(quantify)
+    group.command("counterfactual", **example(COUNTERFACTUAL_EXAMPLE))(counterfactual)
     app.add_typer(group, name="submit")
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import math
-import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unitscope.cli.options import DEFAULT_HOME, LONG_SECONDS, AddressOption, HomeOption, connect, example
-from unitscope.cli.output import print_json, print_table
-from unitscope.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from unitscope.cli.answers import Form, opened, percent, print_plain, rows_of
+from unitscope.cli.options import DEFAULT_HOME, AddressOption, HomeOption, example
+from unitscope.cli.output import print_table
+from unitscope.errors import FailedPreconditionError, InvalidArgumentError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,14 +22,6 @@ BAR_WIDTH = 12
 """Characters of the longest bar."""
 SHOWN_MEMBERS = 8
 """Units of a cluster that a table names."""
-
-
-class Form(StrEnum):
-    """How the command answers."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
 
 
 def register(app: typer.Typer) -> None:
@@ -130,25 +119,8 @@ def _check_ways(clusters: bool, like: int | None, asked: Sequence[str], increase
 
 def _tables(source: str, address: str, home: Path) -> tuple[pa.Table, pa.Table]:
     """The tables ``effects`` and ``units`` of a job, or of a folder."""
-    from unitscope.client import SavedResult
-    from unitscope.client.handle import raise_for_state
-
-    if Path(source).is_dir():
-        return _both(SavedResult(source), source)
-    if any(mark in source for mark in "/\\.~"):
-        raise NotFoundError(
-            f"there is no folder {source}, and it is no job id either", reason="RESULT_NOT_FOUND"
-        )
-    with connect(address, home, LONG_SECONDS) as client:
-        handle = client.job(source)
-        status = handle.status()
-        raise_for_state(status)
-        if not status.state.terminal:
-            raise FailedPreconditionError(
-                f"{source} is still {status.state.lower()}; 'unitscope watch {source}' follows it to its end",
-                reason="JOB_NOT_ENDED",
-            )
-        return _both(handle.result(), source)
+    with opened(source, address, home) as found:
+        return _both(found.result, source)
 
 
 def _both(result: Result | SavedResult, source: str) -> tuple[pa.Table, pa.Table]:
@@ -162,9 +134,9 @@ def _both(result: Result | SavedResult, source: str) -> tuple[pa.Table, pa.Table
 
 
 def _show_selected(table: pa.Table, words: str, with_logit: bool, output: Form, source: str) -> None:
-    rows = _rows(table)
+    rows = rows_of(table)
     if output is not Form.TABLE:
-        _print_plain(table, rows, output)
+        print_plain(table, rows, output)
         typer.echo(words, err=True)
         return
     if rows:
@@ -177,8 +149,8 @@ def _show_selected(table: pa.Table, words: str, with_logit: bool, output: Form, 
                 f"{_number(row['effect'])} [{_number(row['lower'])}, {_number(row['upper'])}]",
                 f"{row['standardised']:+.2f} sd",
                 _bar(abs(row["standardised"]), longest),
-                _percent(row["selectivity"]),
-                f"{_percent(row['same_sign'])} of {row['seeds']}",
+                percent(row["selectivity"]),
+                f"{percent(row['same_sign'])} of {row['seeds']}",
                 "screened" if row["stage"] != "confirm" and row["q"] is None else _q(row["q"]),
                 _trust(row),
                 _change(row, "also"),
@@ -208,9 +180,9 @@ def _show_resembling(
     from unitscope.selection import resembling
 
     table = resembling(effects, units, unit, top, include_untrusted=everything, confirmed_only=not screened)
-    rows = _rows(table)
+    rows = rows_of(table)
     if output is not Form.TABLE:
-        _print_plain(table, rows, output)
+        print_plain(table, rows, output)
         return
     if not rows:
         typer.echo(
@@ -237,9 +209,9 @@ def _show_clusters(effects: pa.Table, units: pa.Table, everything: bool, top: in
     from unitscope.selection import clusters
 
     table = clusters(units, effects, include_untrusted=everything).slice(0, top)
-    rows = _rows(table)
+    rows = rows_of(table)
     if output is not Form.TABLE:
-        _print_plain(table, rows, output)
+        print_plain(table, rows, output)
         return
     if not rows:
         typer.echo("No cluster has a trusted unit; --all counts the others.")
@@ -249,7 +221,7 @@ def _show_clusters(effects: pa.Table, units: pa.Table, everything: bool, top: in
             str(row["cluster"]),
             str(row["size"]),
             f"{row['part']} {row['measure']} {row['standardised']:+.2f} sd",
-            _percent(row["same_sign"]),
+            percent(row["same_sign"]),
             _change(row, "also"),
             f"{row['cohesion']:.2f}",
             " ".join(map(str, row["members"][:SHOWN_MEMBERS]))
@@ -258,28 +230,6 @@ def _show_clusters(effects: pa.Table, units: pa.Table, everything: bool, top: in
         for row in rows
     ]
     print_table(("CLUSTER", "UNITS", "IN COMMON", "SIGN", "AND", "COHESION", "MEMBERS"), lines)
-
-
-def _rows(table: pa.Table) -> list[dict[str, Any]]:
-    """The table's rows, NaN as None."""
-    return [
-        {
-            name: None if isinstance(value, float) and math.isnan(value) else value
-            for name, value in row.items()
-        }
-        for row in table.to_pylist()
-    ]
-
-
-def _print_plain(table: pa.Table, rows: list[dict[str, Any]], output: Form) -> None:
-    if output is Form.JSON:
-        print_json(rows)
-        return
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(table.column_names)
-    for row in rows:
-        cells = (" ".join(map(str, v)) if isinstance(v, list) else v for v in row.values())
-        writer.writerow("" if cell is None else cell for cell in cells)
 
 
 def _pointer(source: str, unit: int) -> str:
@@ -308,10 +258,6 @@ def _trust(row: dict[str, Any]) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:+.3g}"
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.0%}"
 
 
 def _q(value: float | None) -> str:

@@ -90,6 +90,8 @@ def _common(home: Home, models: Path, endpoints: Endpoints) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
     }
     shared = {
+        # Counterfactuals are refined, and own images inverted, by gradients through the picture.
+        "UNITSCOPE_GENERATOR_GRADIENTS": "true",
         "UNITSCOPE_GENERATOR_INSTANCES": str(min(cores, 8)),
         "UNITSCOPE_MODELS_THREADS": threads,
         "OMP_NUM_THREADS": threads,

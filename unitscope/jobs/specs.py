@@ -142,7 +142,55 @@ class QuantifySpec(_Spec):
         return self
 
 
-def _check_linker(spec: TraverseSpec | QuantifySpec) -> None:
+class CounterfactualSpec(_Spec):
+    """What would have to change for the classifier to say something else."""
+
+    linker: str = Field(default="", pattern=r"^([0-9a-f]{12,64})?$")
+    link: LinkSpec | None = None
+    parts: str = Field(default="", max_length=200)
+    method: Literal["path", "descent"] = "path"
+    norm: Literal["l2", "l1"] = "l2"
+    plausibility: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)
+    start: Literal["own", "linked"] = "own"
+    origins: tuple[Name, ...] = Field(default=(), max_length=1_000)
+    targets: tuple[Name, ...] = Field(default=(), max_length=1_000)
+    runner_up: bool = False
+    seeds: int = Field(default=8, ge=1, le=10_000)
+    image_folder: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$")
+    frames: int = Field(default=9, ge=2, le=51)
+    top: int = Field(default=10, ge=1, le=100)
+    max_steps: int = Field(default=2_000, ge=1, le=2_000)
+    keep: Literal["all", "sample", "none"] = "sample"
+    seed: Seed = 1
+    render_with: str = Field(default="", max_length=200)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _the_published_search_starts_linked(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("method") == "descent":
+            values = {"start": "linked", **values}
+        return values
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> CounterfactualSpec:
+        _check_linker(self)
+        for name, given in (("origins", self.origins), ("targets", self.targets)):
+            if len(set(given)) < len(given):
+                raise ValueError(f"{name} names a class twice")
+        if self.runner_up and self.targets:
+            raise ValueError("give either 'targets' or 'runner_up'")
+        if self.image_folder and self.origins:
+            raise ValueError(
+                "origins goes with generated images; of an image_folder the classifier says what they are"
+            )
+        return self
+
+
+LinkedSpec: TypeAlias = TraverseSpec | QuantifySpec | CounterfactualSpec
+"""Specs of kinds that work with a linker."""
+
+
+def _check_linker(spec: LinkedSpec) -> None:
     if bool(spec.linker) == (spec.link is not None):
         raise ValueError("give either 'linker', a digest, or 'link', what to fit first")
     if spec.render_with and not spec.linker:
@@ -151,18 +199,20 @@ def _check_linker(spec: TraverseSpec | QuantifySpec) -> None:
         )
 
 
-KINDS: dict[str, type[LinkSpec] | type[TraverseSpec] | type[QuantifySpec]] = {
+AnySpec: TypeAlias = LinkSpec | LinkedSpec
+
+KINDS: dict[str, type[AnySpec]] = {
     "link": LinkSpec,
     "traverse": TraverseSpec,
     "quantify": QuantifySpec,
+    "counterfactual": CounterfactualSpec,
 }
 SUMMARIES = {
     "link": "Fit the map from a classifier's features to a generator's latent, and judge it.",
     "traverse": "Move single units over their range; render, read and measure every step.",
     "quantify": "Measure what every unit does to the parts of the picture and to the logits.",
+    "counterfactual": "Find the smallest change that makes the classifier say another class, and what it is.",
 }
-
-AnySpec: TypeAlias = LinkSpec | TraverseSpec | QuantifySpec
 
 
 def parse_spec(kind: str, values: Any) -> AnySpec:

@@ -1,5 +1,7 @@
 """Finding units in the tables of a `quantify` job: pure functions of ``effects`` and ``units``.
 
+Pairs and rows of a `counterfactual` job are found by `unitscope.selection.counterfactuals`.
+
 ::
 
     from unitscope.client import SavedResult

@@ -1,8 +1,10 @@
-"""Folders of real images in the object store, shown beside the units that they activate.
+"""Folders of real images in the object store: shown beside units, or where counterfactuals start from.
 
 ::
 
     add_images(store, "faces", Path("my-faces"))
+    own = read_files([Path("me.jpg")])                    # own.name is made of what is in the files
+    add_files(store, own)
     for entry in read_index(store, "faces"):
         picture = read_image(store, "faces", entry)       # uint8 (height, width, 3)
 
@@ -15,7 +17,7 @@ import difflib
 import io
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,10 +30,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from unitscope.errors import AlreadyExistsError, DataLossError, InvalidArgumentError, NotFoundError
 from unitscope.jobs import layout
 from unitscope.store.base import ObjectStore, get_verified, sha256
-from unitscope.store.pictures import MAX_SIDE, SUFFIXES, read_picture
+from unitscope.store.pictures import MAX_SIDE, SUFFIXES, Picture, read_picture
 
 MAX_IMAGES = 20_000
 """Images of one folder at most."""
+MAX_FILES = 100
+"""Images named one by one at most: they are all in memory."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -75,6 +79,14 @@ class Added:
 
     entries: tuple[ImageEntry, ...]
     skipped: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class OwnImages:
+    """Files made ready by `read_files`: what their folder is called, and (name, picture) of each."""
+
+    name: str
+    pictures: tuple[tuple[str, Picture], ...]
 
 
 def check_name(name: str) -> str:
@@ -184,11 +196,7 @@ def add_images(
         except InvalidArgumentError as error:
             skipped.append((shown, error.message))
             continue
-        digest = sha256(picture.data)
-        file = f"{len(entries):05d}-{digest[:8]}.{picture.suffix}"
-        store.create(layout.image(name, file), picture.data)
-        size = {"width": picture.width, "height": picture.height, "size": len(picture.data)}
-        entries.append(ImageEntry(file=file, name=_shown(shown), sha256=digest, **size))
+        entries.append(_put(store, name, len(entries), shown, picture))
     seen(len(files), len(files))
     if not entries:
         raise InvalidArgumentError(
@@ -196,10 +204,39 @@ def add_images(
             reason="NO_IMAGES",
             field="folder",
         )
-    index = _Index(name=name, images=tuple(entries))
-    if not store.create(layout.image_index(name), index.model_dump_json(indent=1).encode()):
+    if not _finish(store, name, entries):
         raise _taken(name)
     return Added(tuple(entries), tuple(skipped))
+
+
+def read_files(files: Sequence[Path]) -> OwnImages:
+    """Reads image files that somebody names one by one.
+
+    The folder's name, ``own-<12 hex digits>``, is made of the pictures and their files' names, so that the
+    same files are the same folder.
+
+    Raises:
+        InvalidArgumentError: A file cannot be read (reason UNREADABLE_IMAGE), or there are none or too many
+            of them (NO_IMAGES, TOO_MANY_IMAGES).
+    """
+    if not 1 <= len(files) <= MAX_FILES:
+        raise InvalidArgumentError(
+            f"{len(files)} image files are named; 1 to {MAX_FILES} can be, more of them as a folder: "
+            "unitscope images add FOLDER --name NAME",
+            reason="TOO_MANY_IMAGES" if files else "NO_IMAGES",
+            field="image",
+        )
+    pictures = tuple((_shown(path.name), read_picture(path)) for path in files)
+    lines = "\n".join(f"{sha256(picture.data)} {name}" for name, picture in pictures)
+    return OwnImages(f"own-{sha256(lines.encode())[:12]}", pictures)
+
+
+def add_files(store: ObjectStore, own: OwnImages) -> bool:
+    """Puts files into the store that `read_files` read; whether they were not there yet."""
+    if store.stat(layout.image_index(own.name)) is not None:
+        return False
+    pictures = enumerate(own.pictures)
+    return _finish(store, own.name, [_put(store, own.name, place, *item) for place, item in pictures])
 
 
 def remove_images(store: ObjectStore, name: str) -> int:
@@ -217,6 +254,21 @@ def remove_images(store: ObjectStore, name: str) -> int:
     for key in rest:
         store.delete(key)
     return len(rest)
+
+
+def _put(store: ObjectStore, name: str, place: int, shown: str, picture: Picture) -> ImageEntry:
+    """Writes one picture; its entry of the index."""
+    digest = sha256(picture.data)
+    file = f"{place:05d}-{digest[:8]}.{picture.suffix}"
+    store.create(layout.image(name, file), picture.data)
+    size = {"width": picture.width, "height": picture.height, "size": len(picture.data)}
+    return ImageEntry(file=file, name=_shown(shown), sha256=digest, **size)
+
+
+def _finish(store: ObjectStore, name: str, entries: Sequence[ImageEntry]) -> bool:
+    """Writes the index; whether there was none before."""
+    index = _Index(name=name, images=tuple(entries))
+    return store.create(layout.image_index(name), index.model_dump_json(indent=1).encode())
 
 
 def _files(folder: Path, limit: int | None) -> list[Path]:

@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unitscope.errors import InvalidArgumentError
 
@@ -54,7 +54,7 @@ def read_picture(path: Path) -> Picture:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             return _kept(path, data)
     except _BROKEN as error:
-        raise _unreadable(path, str(error).partition("\n")[0][:200] or type(error).__name__) from error
+        raise _unreadable(path, _reason(error)) from error
 
 
 def _kept(path: Path, data: bytes) -> Picture:
@@ -89,6 +89,14 @@ def in_rgb(image: Image.Image) -> Image.Image:
     plain = Image.new("RGB", found.size)
     plain.paste(found)
     return plain
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, without the names of objects in memory that the decoder speaks of."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"it is none of {', '.join(FORMATS)}"
+    words = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+    return words[:200] or type(error).__name__
 
 
 def _unreadable(path: Path, why: str) -> InvalidArgumentError:

@@ -38,6 +38,18 @@ class Start(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     START_UNSPECIFIED: _ClassVar[Start]
     START_OWN: _ClassVar[Start]
     START_LINKED: _ClassVar[Start]
+
+class SearchMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SEARCH_METHOD_UNSPECIFIED: _ClassVar[SearchMethod]
+    SEARCH_METHOD_PATH: _ClassVar[SearchMethod]
+    SEARCH_METHOD_DESCENT: _ClassVar[SearchMethod]
+
+class Norm(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NORM_UNSPECIFIED: _ClassVar[Norm]
+    NORM_L2: _ClassVar[Norm]
+    NORM_L1: _ClassVar[Norm]
 ACCEPT_UNSPECIFIED: Accept
 ACCEPT_CLASS: Accept
 ACCEPT_ANY: Accept
@@ -55,16 +67,24 @@ PERTURB_BY_DEVIATIONS: PerturbBy
 START_UNSPECIFIED: Start
 START_OWN: Start
 START_LINKED: Start
+SEARCH_METHOD_UNSPECIFIED: SearchMethod
+SEARCH_METHOD_PATH: SearchMethod
+SEARCH_METHOD_DESCENT: SearchMethod
+NORM_UNSPECIFIED: Norm
+NORM_L2: Norm
+NORM_L1: Norm
 
 class AnalysisSpec(_message.Message):
-    __slots__ = ("link", "traverse", "quantify")
+    __slots__ = ("link", "traverse", "quantify", "counterfactual")
     LINK_FIELD_NUMBER: _ClassVar[int]
     TRAVERSE_FIELD_NUMBER: _ClassVar[int]
     QUANTIFY_FIELD_NUMBER: _ClassVar[int]
+    COUNTERFACTUAL_FIELD_NUMBER: _ClassVar[int]
     link: LinkSpec
     traverse: TraverseSpec
     quantify: QuantifySpec
-    def __init__(self, link: _Optional[_Union[LinkSpec, _Mapping]] = ..., traverse: _Optional[_Union[TraverseSpec, _Mapping]] = ..., quantify: _Optional[_Union[QuantifySpec, _Mapping]] = ...) -> None: ...
+    counterfactual: CounterfactualSpec
+    def __init__(self, link: _Optional[_Union[LinkSpec, _Mapping]] = ..., traverse: _Optional[_Union[TraverseSpec, _Mapping]] = ..., quantify: _Optional[_Union[QuantifySpec, _Mapping]] = ..., counterfactual: _Optional[_Union[CounterfactualSpec, _Mapping]] = ...) -> None: ...
 
 class LinkSpec(_message.Message):
     __slots__ = ("classifier", "generator", "layer", "classes", "truncation", "samples_per_class", "heldout_per_class", "penalties", "folds", "accept", "attempts_per_sample", "seed")
@@ -189,3 +209,43 @@ class QuantifySpec(_message.Message):
     seed: int
     render_with: str
     def __init__(self, linker: _Optional[str] = ..., link: _Optional[_Union[LinkSpec, _Mapping]] = ..., parts: _Optional[str] = ..., units: _Optional[_Iterable[int]] = ..., groups: _Optional[_Iterable[_Union[UnitGroup, _Mapping]]] = ..., perturbation: _Optional[_Union[Perturbation, _Mapping]] = ..., start: _Optional[_Union[Start, str]] = ..., classes: _Optional[_Iterable[str]] = ..., steps: _Optional[int] = ..., screening_seeds: _Optional[int] = ..., seeds: _Optional[int] = ..., shortlist: _Optional[int] = ..., min_trust: _Optional[float] = ..., image_folder: _Optional[str] = ..., keep: _Optional[_Union[Keep, str]] = ..., seed: _Optional[int] = ..., render_with: _Optional[str] = ...) -> None: ...
+
+class CounterfactualSpec(_message.Message):
+    __slots__ = ("linker", "link", "parts", "method", "norm", "plausibility", "start", "origins", "targets", "runner_up", "seeds", "image_folder", "frames", "top", "max_steps", "keep", "seed", "render_with")
+    LINKER_FIELD_NUMBER: _ClassVar[int]
+    LINK_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    NORM_FIELD_NUMBER: _ClassVar[int]
+    PLAUSIBILITY_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    ORIGINS_FIELD_NUMBER: _ClassVar[int]
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
+    RUNNER_UP_FIELD_NUMBER: _ClassVar[int]
+    SEEDS_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FOLDER_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    MAX_STEPS_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    RENDER_WITH_FIELD_NUMBER: _ClassVar[int]
+    linker: str
+    link: LinkSpec
+    parts: str
+    method: SearchMethod
+    norm: Norm
+    plausibility: float
+    start: Start
+    origins: _containers.RepeatedScalarFieldContainer[str]
+    targets: _containers.RepeatedScalarFieldContainer[str]
+    runner_up: bool
+    seeds: int
+    image_folder: str
+    frames: int
+    top: int
+    max_steps: int
+    keep: Keep
+    seed: int
+    render_with: str
+    def __init__(self, linker: _Optional[str] = ..., link: _Optional[_Union[LinkSpec, _Mapping]] = ..., parts: _Optional[str] = ..., method: _Optional[_Union[SearchMethod, str]] = ..., norm: _Optional[_Union[Norm, str]] = ..., plausibility: _Optional[float] = ..., start: _Optional[_Union[Start, str]] = ..., origins: _Optional[_Iterable[str]] = ..., targets: _Optional[_Iterable[str]] = ..., runner_up: _Optional[bool] = ..., seeds: _Optional[int] = ..., image_folder: _Optional[str] = ..., frames: _Optional[int] = ..., top: _Optional[int] = ..., max_steps: _Optional[int] = ..., keep: _Optional[_Union[Keep, str]] = ..., seed: _Optional[int] = ..., render_with: _Optional[str] = ...) -> None: ...

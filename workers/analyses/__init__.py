@@ -13,7 +13,7 @@ from typing import Any
 
 from unitscope.errors import UnimplementedError
 from unitscope.jobs.chunks import ChunkResult
-from workers.analyses import link, publish, quantify, traverse
+from workers.analyses import counterfactual, link, publish, quantify, traverse
 from workers.analyses.job import Job
 from workers.outputs import OutputFile
 
@@ -37,6 +37,7 @@ _ANALYSES = {
     "link": Analysis(link.run, publish.link_files),
     "traverse": Analysis(traverse.run, publish.traverse_files),
     "quantify": Analysis(quantify.run, quantify.quantify_files),
+    "counterfactual": Analysis(counterfactual.run, counterfactual.counterfactual_files),
 }
 
 

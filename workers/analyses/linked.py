@@ -39,6 +39,7 @@ class Solution:
         distance_limit: What 99 % of the fit's own w are nearer than, per root dimension.
         latent_mean: (w_dim,) of the fit's w.
         whitener: (w_dim, w_dim): distances of w from the fit's are lengths of its products.
+        neighbours: (samples, units) features of a uniform sample of the fit.
     """
 
     weight: Array
@@ -49,6 +50,7 @@ class Solution:
     distance_limit: float
     latent_mean: Array
     whitener: Array
+    neighbours: Array
 
     @classmethod
     def parse(cls, data: bytes) -> Solution:
@@ -70,6 +72,7 @@ class Solution:
                 distance_limit=float(np.interp(PLAUSIBLE_QUANTILE, levels, distances)),
                 latent_mean=tensors["latent_mean"],
                 whitener=tensors["latent_whitener"],
+                neighbours=tensors["neighbour_features"],
             )
         except (SafetensorError, KeyError, ValueError) as error:
             raise DataLossError(

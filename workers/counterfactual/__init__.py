@@ -4,20 +4,24 @@ Two searches over many rows at once, each a pure function of arrays and of three
 protocols (`models`)::
 
     models = Models(context.classifier, context.generator, Linker.of(linked.solution), beat=context.beat)
-    rows = path(models, features, origins, targets, linked.solution.std, frames=9)
+    rows = path(models, features, origins, targets, linked.solution.std, latents=w, frames=9)
     [row.outcome for row in rows]   # one a row, in their order: reached, unreachable, same_class, ...
 
 ``descent`` is the published one (`descent`); ``path`` finds the smallest shift to the boundary of the head,
 then the crossing of the image, in half a dozen calls of the generator (`boundary`, `crossing`, `refine`).
-Nothing here knows jobs, stages or tables.
+Pictures start from the images' own latents, or from where the linker takes their features (without
+`latents`, as published); ``invert`` finds the latents of a user's own images (`inversion`). Nothing here
+knows jobs, stages or tables.
 """
 
 from workers.counterfactual.boundary import Size
 from workers.counterfactual.crossing import CrossingSettings
 from workers.counterfactual.descent import DescentSettings, descent
+from workers.counterfactual.inversion import Inversion, InversionSettings, invert
 from workers.counterfactual.models import Linker, Models
 from workers.counterfactual.path import PathSettings, path
 from workers.counterfactual.probed import probed
+from workers.counterfactual.quasi_newton import Effort
 from workers.counterfactual.result import Carrier, Counterfactual, Outcome, Strip
 
 __all__ = [
@@ -25,6 +29,9 @@ __all__ = [
     "Counterfactual",
     "CrossingSettings",
     "DescentSettings",
+    "Effort",
+    "Inversion",
+    "InversionSettings",
     "Linker",
     "Models",
     "Outcome",
@@ -32,6 +39,7 @@ __all__ = [
     "Size",
     "Strip",
     "descent",
+    "invert",
     "path",
     "probed",
 ]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from workers.counterfactual.models import Doubles, Models, Rows, one_hot_difference
-from workers.counterfactual.nearest import Bounds, Distance, Norm, smallest_shift
+from workers.counterfactual.nearest import Bounds, Norm, smallest_shift
 
 _ACCURACY = 1e-4
 """How near, relative to the logits, margins must be to zero and to what the tangents say; float32 is."""
@@ -33,8 +33,11 @@ class Size:
 
     Attributes:
         norm: ``l2``, or ``l1`` for few units.
-        plausibility: Weight of the squared Mahalanobis distance D (per dimension) of w'; 0 for none. It is
-            relative: with 1, ``D^2 = 1``, which is usual, costs as much as the smallest shift of the row.
+        plausibility: Weight of the squared Mahalanobis length D of the shift (`models.Linker.metric`); 0 for
+            none. A shift that moves features as they move together in images changes what it must and leaves
+            the rest. It is relative to the smallest shift of the row: with 1, ``D = 1`` costs as much as that
+            shift does. With ``l1``, whose few units never move so in images, the D of that shift does, so
+            that units stay few.
         scale: (units,) features are divided by it before sizes are taken, e.g. standard deviations, and
             units where it is 0 do not move; None takes them as they are.
         highest: (units,) no unit is moved above it; None for no limit.
@@ -51,28 +54,22 @@ class Size:
         sizes: Doubles = np.linalg.norm(scaled, ord=1 if self.norm == "l1" else 2, axis=-1)
         return sizes
 
-    def weight(self, smallest: Doubles) -> Doubles:
+    def weight(self, models: Models, smallest: Doubles) -> Doubles:
         """The factors (rows,) of ``D^2 / 2`` for rows whose smallest shifts are (rows, units)."""
         lengths = self.of(smallest)
-        return self.plausibility * (2 * lengths if self.norm == "l1" else lengths**2)
+        if self.norm == "l2":
+            return self.plausibility * lengths**2
+        unusual = models.linker.metric.lengths(smallest) ** 2
+        return self.plausibility * 2 * lengths / np.where(unusual > 0, unusual, 1)
 
-    def cost(self, models: Models, features: Doubles, shifts: Doubles, weight: Doubles) -> Doubles:
-        """What is minimised (rows, ...), of shifts (rows, ..., units) of features (rows, units).
-
-        Args:
-            models: What is plausible.
-            features: Before the shift.
-            shifts: Of the features.
-            weight: (rows,) of the squared distance.
-        """
+    def cost(self, models: Models, shifts: Doubles, weight: Doubles) -> Doubles:
+        """What is minimised (rows, ...), of shifts (rows, ..., units) with weights (rows,) of ``D^2 / 2``."""
         lengths = self.of(shifts)
         cost: Doubles = lengths if self.norm == "l1" else lengths**2 / 2
         if not weight.any():
             return cost
-        between = (len(features),) + (1,) * (shifts.ndim - 2)
-        moved = features.reshape(*between, -1) + shifts
-        distances = models.linker.distances(moved.reshape(-1, moved.shape[-1])).reshape(cost.shape)
-        return cost + weight.reshape(between) / 2 * distances**2
+        weights = weight.reshape(-1, *(1,) * (shifts.ndim - 2))
+        return cost + weights / 2 * models.linker.metric.lengths(shifts) ** 2
 
     def smallest(
         self,
@@ -86,11 +83,11 @@ class Size:
         """The smallest allowed shift d with ``normals @ d >= offsets``.
 
         Args:
-            models: Whether features are at least 0, and what is plausible.
+            models: Whether features are at least 0, and which shifts are plausible.
             features: (units,) before the shift.
             normals: (constraints, units).
             offsets: (constraints,).
-            weight: Of half the squared distance of w', 0 for none.
+            weight: Of ``D^2 / 2``, 0 for none.
             near: A shift, and how far each unit of d may be from it; None for no such limit.
 
         Returns:
@@ -101,15 +98,15 @@ class Size:
         upper = infinite if self.highest is None else np.maximum(self.highest - features, 0)
         if near is not None:
             lower, upper = np.maximum(lower, near[0] - near[1]), np.minimum(upper, near[0] + near[1])
-        distance = Distance.of(models.linker, features) if weight > 0 else None
+        metric = models.linker.metric if weight > 0 else None
         if self.scale is None:
             bounds = Bounds(lower, upper)
-            return smallest_shift(normals, offsets, bounds, self.norm, distance, weight)
+            return smallest_shift(normals, offsets, bounds, self.norm, metric, weight)
         moves, scale = self.scale > 0, np.where(self.scale > 0, self.scale, 1)
         bounds = Bounds(np.where(moves, lower / scale, 0), np.where(moves, upper / scale, 0))
-        if distance is not None:
-            distance = Distance(distance.matrix * scale, distance.start)
-        found = smallest_shift(normals * scale, offsets, bounds, self.norm, distance, weight)
+        if metric is not None:
+            metric = metric.scaled(scale)
+        found = smallest_shift(normals * scale, offsets, bounds, self.norm, metric, weight)
         return None if found is None else found * scale
 
 
@@ -121,7 +118,7 @@ class _Row:
         start: (units,) its features.
         target: The class wanted.
         lead: By how much its logit is to be above every other.
-        weight: Of half the squared distance of w'.
+        weight: Of ``D^2 / 2``.
         shift: (units,) of the point that it has reached.
         rivals: Classes that were found above the target.
         tangents: For each class that was asked for at this point: the margin's gradient.
@@ -189,7 +186,7 @@ def head_boundary(
         size: What is minimised.
         max_steps: After which the best shift so far is taken, or the last one.
         lead: (rows,) by how much the target's logit is to be above all others; None for not at all.
-        weight: (rows,) of half the squared distance of w', as `Size.weight` gives it; None for none.
+        weight: (rows,) of ``D^2 / 2``, as `Size.weight` gives it; None for none.
 
     Raises:
         UnitScopeError: What the classifier raised.
@@ -244,7 +241,7 @@ def _advance(models: Models, size: Size, row: _Row, logits: Doubles, step: int) 
     if margin >= -near:
 
         def cost(shift: Doubles) -> float:
-            return float(size.cost(models, row.start[None], shift[None], np.array([row.weight]))[0])
+            return float(size.cost(models, shift[None], np.array([row.weight]))[0])
 
         if row.best is None or cost(row.shift) < cost(row.best):
             row.best = row.shift

@@ -50,6 +50,7 @@ def descent(
     std: NDArray[np.floating],
     settings: DescentSettings | None = None,
     *,
+    latents: NDArray[np.floating] | None = None,
     top: int = 10,
     frames: int = 0,
 ) -> list[Counterfactual]:
@@ -62,6 +63,8 @@ def descent(
         targets: (rows,) classes wanted.
         std: (units,) standard deviation of each unit, for the carriers.
         settings: None for the published ones.
+        latents: (rows, w_dim) of the starting images, w0: the picture of shifted features r' is that of
+            ``w0 + A (r' - r)``. None for ``A r' + b``, as published.
         top: How many carriers.
         frames: Pictures of each film strip; 0 for none.
 
@@ -73,7 +76,7 @@ def descent(
         UnitScopeError: What a service raised.
     """
     settings = settings or DescentSettings()
-    search = Search.begin(models, "descent", features, origins, targets)
+    search = Search.begin(models, "descent", features, origins, targets, latents)
     if len(search.running):
         search.started(search.running, search.look(search.running, search.features[search.running]))
     start = np.random.default_rng(settings.seed).random(search.features.shape[1])
@@ -105,13 +108,22 @@ def _gradient(search: Search, settings: DescentSettings, rows: Rows, shifted: Do
     cotangent[numbers, search.targets[rows]] = -1
     cotangent[numbers, search.origins[rows]] = settings.origin_weight
     gradient = search.models.head_gradient(shifted, cotangent)[1]
-    similar = cosine_gradient(search.models.linker, search.features[rows], shifted)
+    similar = cosine_gradient(search.models.linker, search.features[rows], shifted, search.residuals[rows])
     return gradient - settings.similarity_weight * similar
 
 
-def cosine_gradient(linker: Linker, features: Doubles, shifted: Doubles) -> Doubles:
-    """The derivative (rows, units) by r' of ``cos(A r + b, A r' + b)``; 0 where one of them is 0."""
-    old, new = linker.latents(features), linker.latents(shifted)
+def cosine_gradient(
+    linker: Linker, features: Doubles, shifted: Doubles, residuals: Doubles | None = None
+) -> Doubles:
+    """The derivative (rows, units) by r' of ``cos(A r + b, A r' + b)``; 0 where one of them is 0.
+
+    Args:
+        linker: The map, to which residuals (rows, w_dim) are added in both places; None for none.
+        features: (rows, units), r.
+        shifted: (rows, units), r'.
+        residuals: See above.
+    """
+    old, new = linker.latents(features, residuals), linker.latents(shifted, residuals)
     lengths = np.linalg.norm(old, axis=1), np.linalg.norm(new, axis=1)
     scale = np.maximum(lengths[0] * lengths[1], 1e-30)[:, None]
     cosine = (old * new).sum(1, keepdims=True) / scale

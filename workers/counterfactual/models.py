@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from workers.counterfactual.metric import Metric
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -16,6 +19,9 @@ Rows = NDArray[np.int64]
 
 PIXEL_STEP = 127.5
 """Pixels in [0, 255] for one unit of the generator's picture in [-1, 1]."""
+
+NO_GRADIENT = frozenset({"GRADIENT_NOT_AVAILABLE", "GRADIENT_NOT_SERVED"})
+"""Reasons of services that have no gradients through the picture."""
 
 
 class Pixels(Protocol):
@@ -42,8 +48,13 @@ class Classifier(Protocol):
         """Logits, and the derivative by features of losses whose derivative by logits is given."""
         ...
 
-    def image_gradient(self, images: Images, logits_cotangent: Floats) -> Pixels:
-        """The derivative by pixels of losses whose derivative by logits is given."""
+    def image_gradient(
+        self,
+        images: Images,
+        logits_cotangent: Floats | None = None,
+        features_cotangent: Floats | None = None,
+    ) -> Pixels:
+        """The derivative by pixels of losses whose derivative by logits, features or both is given."""
         ...
 
 
@@ -63,33 +74,51 @@ class Generator(Protocol):
 class Linker:
     """The map from features to latents, ``w = A r + b``, with what tells whether a w is plausible.
 
+    A row may start from a latent of its own, w0: then ``w = w0 + A (r' - r)``, which is the map with the
+    row's residual, ``w0 - (A r + b)``, added.
+
     Attributes:
         weight: (w_dim, units), A.
         bias: (w_dim,), b.
         latent_mean: (w_dim,) of the fit's w.
         whitener: (w_dim, w_dim): the distance of w is the length of ``whitener @ (w - latent_mean)``.
+        sample: (images, units) features of images of the fit, which tell how features vary together; None
+            where they are not known.
     """
 
     weight: Doubles
     bias: Doubles
     latent_mean: Doubles
     whitener: Doubles
+    sample: NDArray[np.floating] | None = None
 
     @classmethod
     def of(cls, solution: Any) -> Self:
         """The map of a stored solution, `workers.analyses.linked.Solution`."""
         bias = solution.latent_mean - solution.weight @ solution.mean
-        return cls(solution.weight, bias, solution.latent_mean, solution.whitener)
+        given = solution.weight, bias, solution.latent_mean, solution.whitener, solution.neighbours
+        return cls(*given)
 
-    def latents(self, features: NDArray[np.floating]) -> Doubles:
-        """Latents (batch, w_dim) of features (batch, units)."""
+    @cached_property
+    def metric(self) -> Metric:
+        """How unusual shifts of features are: by the sample, else by how far they take w, whitened."""
+        if self.sample is not None and len(self.sample) > 1:
+            return Metric.of_sample(self.sample)
+        return Metric.of(self.whitener @ self.weight)
+
+    def latents(self, features: NDArray[np.floating], residuals: Doubles | None = None) -> Doubles:
+        """Latents (..., w_dim) of features (..., units); residuals (..., w_dim) are added."""
         mapped: Doubles = features.astype(np.float64) @ self.weight.T + self.bias
-        return mapped
+        return mapped if residuals is None else mapped + residuals
 
-    def distances(self, features: NDArray[np.floating]) -> Doubles:
-        """Mahalanobis distances (batch,) of the latents of features, per root dimension."""
-        white = (self.latents(features) - self.latent_mean) @ self.whitener.T
-        lengths: Doubles = np.linalg.norm(white, axis=1) / np.sqrt(len(self.latent_mean))
+    def distances(self, features: NDArray[np.floating], residuals: Doubles | None = None) -> Doubles:
+        """How unlikely (...) the latents of features are; as `unlikeliness`."""
+        return self.unlikeliness(self.latents(features, residuals))
+
+    def unlikeliness(self, w: NDArray[np.floating]) -> Doubles:
+        """Mahalanobis distances (...) of w (..., w_dim) from the fit's mean, per root dimension."""
+        white = (w.astype(np.float64) - self.latent_mean) @ self.whitener.T
+        lengths: Doubles = np.linalg.norm(white, axis=-1) / np.sqrt(len(self.latent_mean))
         return lengths
 
 
@@ -129,10 +158,15 @@ class Models:
         allowed: Doubles = features.astype(np.float64)
         return np.maximum(allowed, 0) if self.nonnegative else allowed
 
-    def look(self, features: NDArray[np.floating]) -> Look:
-        """Renders features (batch, units), clipped to what is allowed, and reads the images."""
+    def look(self, features: NDArray[np.floating], residuals: Doubles | None = None) -> Look:
+        """Renders features (batch, units), clipped to what is allowed, and reads the images.
+
+        Args:
+            features: (batch, units).
+            residuals: (batch, w_dim) of the linker, as `Linker` words it; None for none.
+        """
         self.beat()
-        w = self.linker.latents(self.allowed(features)).astype(np.float32)
+        w = self.linker.latents(self.allowed(features), residuals).astype(np.float32)
         images = self.generator.render(w)
         return Look(images, self.classifier.read(images)[1])
 
@@ -149,17 +183,20 @@ class Models:
         )
         return logits.astype(np.float64), gradient.astype(np.float64)
 
-    def image_gradient(self, features: Doubles, images: Images, cotangent: Doubles) -> Doubles:
+    def image_gradient(
+        self, features: Doubles, images: Images, cotangent: Doubles, residuals: Doubles | None = None
+    ) -> Doubles:
         """The derivative (batch, units) by features through linker, generator and the whole classifier.
 
         Args:
             features: (batch, units), allowed.
             images: What they look like.
             cotangent: (batch, classes), of the logits that are read in the images.
+            residuals: (batch, w_dim) of the linker; None for none.
         """
         self.beat()
         pixels = self.classifier.image_gradient(images, cotangent.astype(np.float32)).pixels
-        w = self.linker.latents(features).astype(np.float32)
+        w = self.linker.latents(features, residuals).astype(np.float32)
         pulled = self.generator.vjp(w, (PIXEL_STEP * pixels).astype(np.float32))
         gradient: Doubles = pulled.astype(np.float64) @ self.linker.weight
         return gradient

@@ -2,12 +2,13 @@
 
 The problem, with d the shift and N d >= o what lies beyond a boundary (or its tangents)::
 
-    minimise  size(d) + plausibility / 2 |B d + c|^2    subject to   N d >= o,  lower <= d <= upper
+    minimise  size(d) + plausibility / 2 d^T P d    subject to   N d >= o,  lower <= d <= upper
 
-where size is ``|d|_1`` or ``|d|_2^2 / 2`` and ``|B d + c|`` is the Mahalanobis distance of the shifted w.
-Without plausibility both are solved exactly: L1 as a linear programme, L2 through its dual, which has one
-variable a constraint and is piecewise quadratic (projected Newton, Bertsekas 1982). With it, the alternating
-direction method of multipliers (Boyd et al. 2011) splits the quadratic from size and bounds.
+where size is ``|d|_1`` or ``|d|_2^2 / 2`` and ``d^T P d`` says how unusual the shift is (`metric`). Without
+plausibility both are solved exactly: L1 as a linear programme, L2 through its dual, which has one variable a
+constraint and is piecewise quadratic (projected Newton, Bertsekas 1982). With it, L2 is solved by the same
+method in coordinates in which both terms are one, where bounds become constraints as they are met; for L1 the
+alternating direction method of multipliers (Boyd et al. 2011) splits the quadratic from size and bounds.
 """
 
 from __future__ import annotations
@@ -18,11 +19,16 @@ from typing import Literal
 import numpy as np
 from scipy.optimize import linprog, minimize
 
-from workers.counterfactual.models import Doubles, Linker
+from workers.counterfactual.metric import Metric
+from workers.counterfactual.models import Doubles
 
 Norm = Literal["l2", "l1"]
 _TOLERANCE = 1e-9
 _ROUNDS = 100
+_SPLIT = 1e-6
+"""How near, relative to a shift, the parts of a split problem must be to each other."""
+_BALANCED = 20
+"""Steps after which the rate of a split problem is looked at."""
 _UNBOUNDED = 1e15
 """A dual beyond this grows without end: nothing is feasible."""
 
@@ -35,27 +41,12 @@ class Bounds:
     upper: Doubles
 
 
-@dataclass(frozen=True)
-class Distance:
-    """A squared distance ``|B d + c|^2`` as a function of the shift: B (k, units), c (k,)."""
-
-    matrix: Doubles
-    start: Doubles
-
-    @classmethod
-    def of(cls, linker: Linker, features: Doubles) -> Distance:
-        """The Mahalanobis distance per root dimension of the latents of features (units,), when shifted."""
-        root = np.sqrt(len(linker.latent_mean))
-        start = linker.whitener @ (linker.latents(features[None])[0] - linker.latent_mean)
-        return cls(linker.whitener @ linker.weight / root, start / root)
-
-
 def smallest_shift(
     normals: Doubles,
     offsets: Doubles,
     bounds: Bounds,
     norm: Norm = "l2",
-    distance: Distance | None = None,
+    metric: Metric | None = None,
     plausibility: float = 0.0,
 ) -> Doubles | None:
     """Solves the problem of this module.
@@ -65,8 +56,8 @@ def smallest_shift(
         offsets: (constraints,), o.
         bounds: Of the shift.
         norm: Which size is meant.
-        distance: B and c; needed with plausibility.
-        plausibility: Weight of the squared distance, 0 or more.
+        metric: P; needed with plausibility.
+        plausibility: Weight of ``d^T P d``, 0 or more.
 
     Returns:
         The shift (units,), or None where the constraints exclude each other.
@@ -77,9 +68,11 @@ def smallest_shift(
     unit, level = normals[scale > 0] / scale[scale > 0, None], offsets[scale > 0] / scale[scale > 0]
     if not len(unit):
         unit, level = np.zeros((1, normals.shape[1])), np.zeros(1)
-    if distance is not None and plausibility > 0:
-        return _plausible(unit, level, bounds, norm, distance, plausibility)
-    return _sparse(unit, level, bounds) if norm == "l1" else _closest(unit, level, bounds)
+    closest = _closest(unit, level, bounds) if norm == "l2" or plausibility > 0 else None
+    if metric is not None and plausibility > 0 and closest is not None:
+        found = _usual(unit, level, bounds, metric, plausibility) if norm == "l2" else None
+        return _split(unit, level, bounds, norm, metric, plausibility, closest) if found is None else found
+    return _sparse(unit, level, bounds) if norm == "l1" and plausibility <= 0 else closest
 
 
 def _sparse(normals: Doubles, offsets: Doubles, bounds: Bounds) -> Doubles | None:
@@ -157,24 +150,46 @@ def _closest_slowly(normals: Doubles, offsets: Doubles, bounds: Bounds, dual: Do
     return shift if lack <= 1e-5 * max(1.0, float(np.abs(offsets).max())) else None
 
 
-def _plausible(
-    normals: Doubles, offsets: Doubles, bounds: Bounds, norm: Norm, distance: Distance, weight: float
+def _usual(
+    normals: Doubles, offsets: Doubles, bounds: Bounds, metric: Metric, weight: float
 ) -> Doubles | None:
-    """The split problem; what comes out is moved the little that is missing to the constraints."""
-    first = _closest(normals, offsets, bounds)
-    if first is None:
-        return None
-    # Steps about as large as the shifts themselves; of L1, whose prox subtracts 1 / rate.
-    rate = 1.0 if norm == "l2" else 3 / max(float(np.abs(first).max()), 1e-6)
-    stacked = np.vstack([np.sqrt(weight / rate) * distance.matrix, normals])
-    inverse = np.linalg.inv(np.eye(len(stacked)) + stacked @ stacked.T)
-    fixed = -(weight / rate) * distance.start @ distance.matrix
+    """Least L2 with plausibility; None where the numbers are too near to contradiction."""
+    root = metric.root(weight)
+    endless = np.full(len(root), np.inf)
+    low, high = (np.zeros(len(root), np.bool_) for _ in range(2))
+    near = _TOLERANCE * max(1.0, float(np.abs(offsets).max()))
+    for _ in range(_ROUNDS):
+        stacked = np.vstack([normals @ root, root[low], -root[high]])
+        levels = np.concatenate([offsets, bounds.lower[low], -bounds.upper[high]])
+        lengths = np.linalg.norm(stacked, axis=1)
+        found = _closest(stacked / lengths[:, None], levels / lengths, Bounds(-endless, endless))
+        if found is None:
+            return None
+        shift = root @ found
+        below, above = shift < bounds.lower - near, shift > bounds.upper + near
+        if not (below & ~low).any() and not (above & ~high).any():
+            return np.clip(shift, bounds.lower, bounds.upper)
+        low, high = low | below, high | above
+    return None
+
+
+def _split(
+    normals: Doubles,
+    offsets: Doubles,
+    bounds: Bounds,
+    norm: Norm,
+    metric: Metric,
+    weight: float,
+    first: Doubles,
+) -> Doubles | None:
+    """The split problem, from a shift that is allowed; the little that is missing is added in the end."""
+    rate = np.sqrt(1 + weight * float(np.median(metric.values)))
     size, slack = first, np.maximum(normals @ first, offsets)
     size_dual, slack_dual = np.zeros_like(size), np.zeros_like(slack)
     scale = max(float(np.linalg.norm(first)), 1e-9)
-    for _ in range(20 * _ROUNDS):
-        side = fixed + size - size_dual + (slack - slack_dual) @ normals
-        shift = side - stacked.T @ (inverse @ (stacked @ side))
+    solve = _Quadratic(normals, metric, weight / rate)
+    for step in range(1, 20 * _ROUNDS + 1):
+        shift = solve(size - size_dual + (slack - slack_dual) @ normals)
         before = size
         wanted = shift + size_dual
         size = wanted * rate / (1 + rate) if norm == "l2" else _softened(wanted, 1 / rate)
@@ -182,9 +197,37 @@ def _plausible(
         reached = normals @ shift
         slack = np.maximum(reached + slack_dual, offsets)
         size_dual, slack_dual = size_dual + shift - size, slack_dual + reached - slack
-        if max(np.linalg.norm(shift - size), np.linalg.norm(size - before)) <= 1e-7 * scale:
+        apart, moved = float(np.linalg.norm(shift - size)), float(np.linalg.norm(size - before))
+        if max(apart, moved) <= _SPLIT * scale:
             break
+        # The rate that brings both parts together as fast as it lets them settle (Boyd et al., 3.4.1).
+        if step % _BALANCED == 0 and not 0.1 < apart / max(moved, 1e-30) < 10:
+            factor = 4.0 if apart > moved else 0.25
+            rate, size_dual, slack_dual = rate * factor, size_dual / factor, slack_dual / factor
+            solve = _Quadratic(normals, metric, weight / rate)
     return _repaired(normals, offsets, bounds, size)
+
+
+class _Quadratic:
+    """Solves ``(1 + weight P + N^T N) d = b``."""
+
+    def __init__(self, normals: Doubles, metric: Metric, weight: float) -> None:
+        """Takes N (constraints, units)."""
+        self._vectors = metric.vectors
+        self._shares = 1 / (1 + weight * metric.values)
+        self._pulled = self._apart(normals.T)
+        small = np.eye(len(normals)) + normals @ self._pulled
+        self._missing = np.linalg.solve(small, normals)
+
+    def _apart(self, sides: Doubles) -> Doubles:
+        turned = self._vectors.T @ sides
+        product: Doubles = self._vectors @ (turned.T * self._shares).T
+        return product
+
+    def __call__(self, side: Doubles) -> Doubles:
+        """The d (units,) of b (units,)."""
+        solved = self._apart(side)
+        return solved - self._pulled @ (self._missing @ solved)
 
 
 def _repaired(normals: Doubles, offsets: Doubles, bounds: Bounds, shift: Doubles) -> Doubles | None:

@@ -17,13 +17,10 @@ from numpy.typing import NDArray
 from unitscope.errors import FailedPreconditionError, NotFoundError
 from workers.counterfactual.boundary import Boundary, Size, head_boundary
 from workers.counterfactual.crossing import CrossingSettings, cross
-from workers.counterfactual.models import Doubles, Models, Rows, margins
+from workers.counterfactual.models import NO_GRADIENT, Doubles, Models, Rows, margins
 from workers.counterfactual.refine import pursue, refine
 from workers.counterfactual.result import Counterfactual, Outcome
 from workers.counterfactual.search import Search
-
-NO_GRADIENT = frozenset({"GRADIENT_NOT_AVAILABLE", "GRADIENT_NOT_SERVED"})
-"""Reasons of services that have no gradients through the picture."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +28,8 @@ class PathSettings:
     """How ``path`` searches.
 
     Attributes:
-        size: What is minimised. Plausibility makes more images cross: a shift to where the generator never
-            was changes its picture little.
+        size: What is minimised. Plausibility makes more images cross, and changes less of them: a shift as
+            no image has it changes the generator's picture little, and many things in it at once.
         crossing: Limits of the search on images.
         boundary_steps: The most steps to the boundary of the head.
         pursuits: The most rounds of gradients through the picture for rows that cross on no ray; 0 for none.
@@ -56,6 +53,7 @@ def path(
     std: NDArray[np.floating],
     settings: PathSettings | None = None,
     *,
+    latents: NDArray[np.floating] | None = None,
     top: int = 10,
     frames: int = 0,
 ) -> list[Counterfactual]:
@@ -68,6 +66,8 @@ def path(
         targets: (rows,) classes wanted.
         std: (units,) standard deviation of each unit, for the carriers.
         settings: None for L2 with plausibility.
+        latents: (rows, w_dim) of the starting images, w0: the picture of shifted features r' is that of
+            ``w0 + A (r' - r)``. None for ``A r' + b``, as published.
         top: How many carriers.
         frames: Pictures of each film strip; 0 for none.
 
@@ -82,7 +82,7 @@ def path(
         UnitScopeError: What a service raised.
     """
     settings = settings or PathSettings()
-    search = Search.begin(models, "path", features, origins, targets)
+    search = Search.begin(models, "path", features, origins, targets, latents)
     if len(search.running):
         _cross_at_boundary(search, settings)
         if settings.second_try:
@@ -129,7 +129,7 @@ def _cross_at_boundary(search: Search, settings: PathSettings) -> None:
     if not len(rows):
         return
     if settings.size.plausibility > 0:
-        search.weight[rows] = settings.size.weight(shifts)
+        search.weight[rows] = settings.size.weight(search.models, shifts)
         likely = _boundary(search, rows, settings)
         shifts = np.where(likely.unreachable[:, None], shifts, likely.shifts)
     cross(search, rows, shifts, settings.crossing)

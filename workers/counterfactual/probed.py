@@ -35,9 +35,14 @@ class ProbedClassifier:
         gradient: Floats = (cotangent @ self._weight).astype(np.float32)
         return self.head(features), gradient
 
-    def image_gradient(self, images: Images, logits_cotangent: Floats) -> Pixels:
+    def image_gradient(
+        self,
+        images: Images,
+        logits_cotangent: Floats | None = None,
+        features_cotangent: Floats | None = None,
+    ) -> Pixels:
         """See `Classifier`; the service refuses where it has none."""
-        return self._classifier.image_gradient(images, logits_cotangent)
+        return self._classifier.image_gradient(images, logits_cotangent, features_cotangent)
 
 
 def probed(classifier: Classifier, features: Floats) -> ProbedClassifier:

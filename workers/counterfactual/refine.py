@@ -51,7 +51,7 @@ def refine(search: Search, rows: Rows, size: Size, rounds: int) -> None:
         moved, look = _attempts(search, rows, shifts, proposals)
         costs = _costs(search, rows, moved, look, size)
         cheapest: Doubles = np.asarray(costs.min(1))
-        now = size.cost(search.models, search.features[rows], shifts, search.weight[rows])
+        now = size.cost(search.models, shifts, search.weight[rows])
         rows = _keep(search, rows, moved, look, costs, cheapest < _WORTH * now)
 
 
@@ -126,6 +126,7 @@ def _proposals(
         np.repeat(search.models.allowed(search.features[rows] + shifts), count, axis=0),
         np.repeat(look.images, count, axis=0),
         cotangent.reshape(-1, search.classes),
+        np.repeat(search.residuals[rows], count, axis=0),
     ).reshape(len(rows), count, -1)
     search.calls[rows] += 1
     # margin + gradient @ (d - shift) >= 0
@@ -152,8 +153,7 @@ def _attempts(search: Search, rows: Rows, shifts: Doubles, proposals: Doubles) -
 def _costs(search: Search, rows: Rows, moved: Doubles, look: Look, size: Size) -> Doubles:
     """Costs (rows, attempts) of the shifts; infinite where the image is not read as the target."""
     there = look.logits.argmax(2) == search.targets[rows, None]
-    starts = search.features[rows]
-    cost = size.cost(search.models, starts, moved - starts[:, None], search.weight[rows])
+    cost = size.cost(search.models, moved - search.features[rows][:, None], search.weight[rows])
     costs: Doubles = np.where(there, cost, np.inf)
     return costs
 

@@ -24,11 +24,11 @@ class Outcome(StrEnum):
     UNKNOWN_CLASS = "unknown_class"
     """Target or origin is no class of the classifier."""
     INVALID_FEATURES = "invalid_features"
-    """The features hold NaN or infinity, or negative values where there are none."""
+    """The features or the latent hold NaN or infinity, or features negative values where there are none."""
     ALREADY_TARGET = "already_target"
     """The features are those of the target before anything is changed."""
     STARTS_AS_TARGET = "starts_as_target"
-    """Linker and generator alone, without any shift, give an image that is read as the target."""
+    """The starting image, rendered without any shift, is read as the target; the linker may turn it."""
     UNREACHABLE = "unreachable"
     """No allowed shift of the features leads to the target, not even before rendering."""
     NOT_CROSSED = "not_crossed"
@@ -87,6 +87,9 @@ class Counterfactual:
         generator_calls: Calls of the generator that this row took part in, those for gradients included.
         renders: Images rendered for the row, those of the strip left out.
         plausibility: Mahalanobis distance of w' per root dimension; NaN without a counterfactual.
+        start_plausibility: Likewise of the w that the row starts from; NaN where it has none.
+        start_latent: (w_dim,) that w, as rendered, or None.
+        latent: (w_dim,) w' of the counterfactual, as rendered; None without one.
         start_logits: (classes,) of the image without any shift; None where none was rendered.
         logits: (classes,) of the counterfactual image; None without one.
         start_image: uint8 (height, width, 3) of the start, or None.
@@ -106,6 +109,9 @@ class Counterfactual:
     generator_calls: int = 0
     renders: int = 0
     plausibility: float = np.nan
+    start_plausibility: float = np.nan
+    start_latent: Floats | None = None
+    latent: Floats | None = None
     start_logits: Floats | None = None
     logits: Floats | None = None
     start_image: Images | None = None

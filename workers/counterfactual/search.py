@@ -24,6 +24,8 @@ class Search:
         models: Who is asked.
         method: ``descent`` or ``path``.
         features: (rows, units) at the start.
+        residuals: (rows, w_dim) by which the latents that rows start from differ from the linker's,
+            ``w0 - (A r + b)``; zeros where they start from the linker's.
         origins: (rows,).
         targets: (rows,).
         rows: What is known of each row; a row whose outcome is set is over.
@@ -38,6 +40,7 @@ class Search:
     models: Models
     method: str
     features: Doubles
+    residuals: Doubles
     origins: Rows
     targets: Rows
     rows: list[Counterfactual] = field(default_factory=list)
@@ -56,6 +59,7 @@ class Search:
         features: NDArray[np.floating],
         origins: NDArray[np.integer],
         targets: NDArray[np.integer],
+        latents: NDArray[np.floating] | None = None,
     ) -> Self:
         """Checks the rows; those that cannot be searched are over at once, the others go on.
 
@@ -65,12 +69,13 @@ class Search:
             features: (rows, units), read in the starting images.
             origins: (rows,) classes of the starting images.
             targets: (rows,) classes wanted.
+            latents: (rows, w_dim) of the starting images, which rows start from; None for the linker's.
 
         Raises:
             InvalidArgumentError: The arrays do not fit each other (reason BAD_SHAPE).
             UnitScopeError: What a service raised.
         """
-        units = models.linker.weight.shape[1]
+        w_dim, units = models.linker.weight.shape
         shapes = (features.shape, origins.shape, targets.shape)
         if shapes != ((len(features), units), (len(features),), (len(features),)):
             raise InvalidArgumentError(
@@ -79,9 +84,20 @@ class Search:
                 reason="BAD_SHAPE",
                 field="features",
             )
+        if latents is not None and latents.shape != (len(features), w_dim):
+            raise InvalidArgumentError(
+                f"latents {latents.shape} do not fit: they must be ({len(features)}, {w_dim})",
+                reason="BAD_SHAPE",
+                field="latents",
+            )
         count, nothing = len(features), Outcome.NOT_CROSSED
         search = cls(
-            models, method, features.astype(np.float64), origins.astype(np.int64), targets.astype(np.int64)
+            models,
+            method,
+            features.astype(np.float64),
+            np.zeros((count, w_dim)),
+            origins.astype(np.int64),
+            targets.astype(np.int64),
         )
         search.rows = [
             Counterfactual(method, int(o), int(t), nothing, np.zeros(units))
@@ -89,6 +105,7 @@ class Search:
         ]
         search.calls, search.renders, search.steps = (np.zeros(count, np.int64) for _ in range(3))
         search.over, search.weight = np.zeros(count, np.bool_), np.zeros(count)
+        search._place(latents)
         search._sort_out()
         return search
 
@@ -97,12 +114,29 @@ class Search:
         """Indices of the rows that are not over."""
         return np.flatnonzero(~self.over)
 
-    def _sort_out(self) -> None:
-        """Ends rows whose features or classes make no search."""
+    def _place(self, latents: NDArray[np.floating] | None) -> None:
+        """Says where rows start, and ends those that have no place there."""
         bad = ~np.isfinite(self.features).all(1)
         if self.models.nonnegative:
             bad |= (self.features < 0).any(1)
+        if latents is not None:
+            bad |= ~np.isfinite(latents).all(1)
         self.end(np.flatnonzero(bad), Outcome.INVALID_FEATURES)
+        rows = self.running
+        if latents is not None:
+            own = latents[rows].astype(np.float64)
+            self.residuals[rows] = own - self.models.linker.latents(self.features[rows])
+        starts = self.latents(rows, self.features[rows])
+        distances = self.models.linker.unlikeliness(starts)
+        for k, row in enumerate(rows):
+            self.rows[row] = replace(
+                self.rows[row],
+                start_latent=starts[k].astype(np.float32),
+                start_plausibility=float(distances[k]),
+            )
+
+    def _sort_out(self) -> None:
+        """Ends rows whose classes make no search."""
         same = self.running[self.origins[self.running] == self.targets[self.running]]
         self.end(same, Outcome.SAME_CLASS)
         rows = self.running
@@ -122,16 +156,25 @@ class Search:
             self.rows[row] = replace(self.rows[row], outcome=outcome)
         self.over[rows] = True
 
+    def latents(self, rows: Rows, features: Doubles) -> Doubles:
+        """Where features (len(rows), units) of rows lie: (len(rows), w_dim)."""
+        return self.models.linker.latents(features, self.residuals[rows])
+
     def look(self, rows: Rows, features: Doubles) -> Look:
         """Renders and reads features (len(rows), ..., units), one call for all, and counts it.
 
         Returns:
             Images (len(rows), ..., height, width, 3) and logits (len(rows), ..., classes).
         """
-        shape = features.shape[:-1]
-        look = self.models.look(features.reshape(-1, features.shape[-1]))
         self.calls[rows] += 1
-        self.renders[rows] += int(np.prod(shape[1:]))
+        self.renders[rows] += int(np.prod(features.shape[1:-1]))
+        return self._look(rows, features)
+
+    def _look(self, rows: Rows, features: Doubles) -> Look:
+        """`look` without counting."""
+        shape = features.shape[:-1]
+        residuals = np.repeat(self.residuals[rows], int(np.prod(shape[1:])), axis=0)
+        look = self.models.look(features.reshape(-1, features.shape[-1]), residuals)
         images = look.images.reshape(*shape, *look.images.shape[1:])
         return Look(images, look.logits.reshape(*shape, -1))
 
@@ -150,12 +193,14 @@ class Search:
             look: What these look like.
         """
         allowed = self.models.allowed(shifted)
-        distances = self.models.linker.distances(allowed)
+        latents = self.latents(rows, allowed)
+        distances = self.models.linker.unlikeliness(latents)
         for k, row in enumerate(rows):
             self.rows[row] = replace(
                 self.rows[row],
                 outcome=Outcome.REACHED,
                 shift=allowed[k] - self.features[row],
+                latent=latents[k].astype(np.float32),
                 plausibility=float(distances[k]),
                 image=look.images[k],
                 logits=look.logits[k],
@@ -189,13 +234,11 @@ class Search:
 
     def _strips(self, frames: int) -> dict[int, Strip]:
         """Strips of all counterfactuals, rendered in one call: from the start to half as far again."""
-        rows = [k for k, found in enumerate(self.rows) if found.reached]
-        if not rows:
+        rows = np.array([k for k, found in enumerate(self.rows) if found.reached], np.int64)
+        if not len(rows):
             return {}
         alphas = np.linspace(0, STRIP_END, frames)
         shifts = np.stack([self.rows[k].shift for k in rows])
         moved = self.features[rows][:, None] + alphas[:, None] * shifts[:, None]
-        look = self.models.look(moved.reshape(-1, moved.shape[-1]))
-        images = look.images.reshape(len(rows), frames, *look.images.shape[1:])
-        logits = look.logits.reshape(len(rows), frames, -1)
-        return {k: Strip(alphas, images[i], logits[i]) for i, k in enumerate(rows)}
+        look = self._look(rows, moved)
+        return {int(k): Strip(alphas, look.images[i], look.logits[i]) for i, k in enumerate(rows)}

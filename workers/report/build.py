@@ -13,6 +13,9 @@ from markupsafe import Markup
 
 from unitscope.errors import InvalidArgumentError
 from workers.report import view, words
+from workers.report.counterfactual import pictures as counterfactual_pictures
+from workers.report.counterfactual import view as counterfactual_view
+from workers.report.counterfactual.results import Results
 from workers.report.data import ReportData
 from workers.report.pictures import within
 from workers.report.quantify import pictures as quantify_pictures
@@ -41,13 +44,19 @@ def build(report: ReportData, max_bytes: int = MAX_BYTES) -> bytes:
     Raises:
         InvalidArgumentError: Even without any picture the report is larger (REPORT_TOO_LARGE).
     """
-    findings = Findings(report.quantify) if report.quantify is not None else None
-    wanted = [*view.wanted_pictures(report), *(quantify_pictures.wanted(findings) if findings else ())]
+    findings: Findings | Results | None = None
+    wanted = view.wanted_pictures(report)
+    if report.quantify is not None:
+        findings = Findings(report.quantify)
+        wanted += quantify_pictures.wanted(findings)
+    elif report.counterfactual is not None:
+        findings = Results(report.counterfactual)
+        wanted = [*counterfactual_pictures.wanted(findings), *wanted]
     # A row's words cost about as much as a small picture, so the frame is measured with all of them.
     every = {key: "" for key, _ in wanted}
     everything = True
     bare = _page(report, findings, every, len(wanted), everything)
-    if findings and len(bare) > NUMBERS_SHARE * max_bytes:
+    if isinstance(findings, Findings) and len(bare) > NUMBERS_SHARE * max_bytes:
         everything = False
         bare = _page(report, findings, every, len(wanted), everything)
     if len(bare) > max_bytes:
@@ -66,10 +75,18 @@ def build(report: ReportData, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 def _page(
-    report: ReportData, findings: Findings | None, pictures: dict[str, str], left_out: int, everything: bool
+    report: ReportData,
+    findings: Findings | Results | None,
+    pictures: dict[str, str],
+    left_out: int,
+    everything: bool,
 ) -> bytes:
     if findings is None:
         return _render(view.make(report, pictures, left_out))
+    if isinstance(findings, Results):
+        own = {key: uri for key, uri in pictures.items() if not key.startswith(view.SURVIVOR)}
+        found = counterfactual_view.make(findings, own, left_out)
+        return _render(view.make(report, pictures, 0, counterfactual=found))
     quantify = quantify_view.make(findings, pictures, everything=everything)
     return _render(view.make(report, pictures, 0, quantify))
 
@@ -81,6 +98,12 @@ def _render(content: view.View) -> bytes:
         script = "\n".join([script, *(_asset(f"quantify/{name}.js") for name in QUANTIFY_SCRIPTS)])
         style = "\n".join([style, _asset("quantify/quantify.css")])
         rules, payload = content.quantify.rules, content.quantify.payload
+    if content.counterfactual is not None:
+        # Strips, axes and bars are those of the units' pages: one product, one look.
+        script = "\n".join([script, _asset("counterfactual/counterfactual.js")])
+        sheets = ("quantify/quantify.css", "counterfactual/counterfactual.css")
+        style = "\n".join([style, *(_asset(name) for name in sheets)])
+        rules = content.counterfactual.rules
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         _environment()

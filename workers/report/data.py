@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.report.counterfactual.data import CounterfactualData
 from workers.report.quantify.data import QuantifyData
 
 Row = Mapping[str, Any]
@@ -118,7 +119,7 @@ class ReportData:
     """Everything that one report shows.
 
     Attributes:
-        kind: The analysis kind, ``link``, ``traverse`` or ``quantify``.
+        kind: The analysis kind, ``link``, ``traverse``, ``quantify`` or ``counterfactual``.
         title: Heading, e.g. ``What 12 units of avatars/shortcut do``.
         job_id: The job.
         created: When the job was created, ISO 8601 in UTC.
@@ -136,6 +137,7 @@ class ReportData:
         notes: Plain sentences for the reader, e.g. what was not kept.
         tables: Names of the tables that lie beside the report, without suffix.
         quantify: What a ``quantify`` job measured; then `units` and `traversals` are empty.
+        counterfactual: What a ``counterfactual`` job found; likewise.
     """
 
     kind: str
@@ -156,3 +158,4 @@ class ReportData:
     notes: Sequence[str] = ()
     tables: Sequence[str] = field(default=("quality",))
     quantify: QuantifyData | None = None
+    counterfactual: CounterfactualData | None = None

@@ -20,6 +20,8 @@ from workers.report.charts import (
     mean_by_class,
     row_id,
 )
+from workers.report.counterfactual import rest
+from workers.report.counterfactual.shapes import CounterfactualView
 from workers.report.data import ReportData, Row, Traversal
 from workers.report.quantify import opening
 from workers.report.quantify.shapes import QuantifyView
@@ -46,6 +48,8 @@ MAX_TABLE_ROWS = 2_000
 MAX_SURVIVORS = 96
 ROWS_AT_FIRST = 4
 CARDS_AT_FIRST = 12
+SURVIVOR = "survivor"
+"""How keys of pictures of what survives the link begin."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,7 @@ class View:
     notes: tuple[str, ...]
     shown: Mapping[int, bool]
     quantify: QuantifyView | None
+    counterfactual: CounterfactualView | None
 
 
 def wanted_pictures(
@@ -153,7 +158,8 @@ def wanted_pictures(
 ) -> list[tuple[str, NDArray[np.uint8] | Sequence[NDArray[np.uint8]]]]:
     """Pictures by importance: what survives the link, then one strip a unit, two a unit, and so on."""
     wanted: list[tuple[str, NDArray[np.uint8] | Sequence[NDArray[np.uint8]]]] = [
-        (f"s{k}", (s.own, s.linked, s.class_mean)) for k, s in enumerate(report.survivors[:MAX_SURVIVORS])
+        (f"{SURVIVOR}{k}", (s.own, s.linked, s.class_mean))
+        for k, s in enumerate(report.survivors[:MAX_SURVIVORS])
     ]
     units = [strips for _, _, strips in _gallery(report)]
     for place in range(max((len(strips) for strips in units), default=0)):
@@ -166,7 +172,11 @@ def wanted_pictures(
 
 
 def make(
-    report: ReportData, pictures: Mapping[str, str], left_out: int, quantify: QuantifyView | None = None
+    report: ReportData,
+    pictures: Mapping[str, str],
+    left_out: int,
+    quantify: QuantifyView | None = None,
+    counterfactual: CounterfactualView | None = None,
 ) -> View:
     """The view of a report.
 
@@ -175,6 +185,7 @@ def make(
         pictures: Data URIs by the keys of `wanted_pictures`.
         left_out: How many of the wanted pictures did not fit into the file.
         quantify: The view of what a ``quantify`` job alone has.
+        counterfactual: Likewise of a ``counterfactual`` job.
     """
     cards = tuple(
         _card(report, row, traversals, strips, pictures) for row, traversals, strips in _gallery(report)
@@ -199,9 +210,9 @@ def make(
         quality=tuple(quality[:MAX_TABLE_ROWS]),
         units=tuple(units[:MAX_TABLE_ROWS]),
         triples=tuple(
-            Triple(s.class_name, pictures[f"s{k}"])
+            Triple(s.class_name, pictures[f"{SURVIVOR}{k}"])
             for k, s in enumerate(report.survivors[:MAX_SURVIVORS])
-            if f"s{k}" in pictures
+            if f"{SURVIVOR}{k}" in pictures
         ),
         acceptance=tuple(sorted(acceptance, key=lambda item: item[1])[:MAX_TABLE_ROWS]),
         spec=json.dumps(report.spec, indent=2, ensure_ascii=False, default=str),
@@ -209,16 +220,20 @@ def make(
             *report.notes,
             *_limits(report, left_out, len(quality)),
             *(quantify.notes if quantify else ()),
+            *(counterfactual.notes if counterfactual else ()),
         ),
         shown={card.unit: True for card in cards},
         quantify=quantify,
+        counterfactual=counterfactual,
     )
 
 
 def _summary(report: ReportData) -> str:
+    names = {m.kind: m.name for m in report.models}
+    if report.counterfactual is not None:
+        return rest.summary(report.counterfactual, names.get("classifier", "the classifier"))
     if report.quantify is None:
         return summary(report)
-    names = {m.kind: m.name for m in report.models}
     return opening.summary(
         report.quantify, names.get("classifier", "the classifier"), names.get("generator", "the generator")
     )
@@ -330,6 +345,9 @@ def _visible(traversal: Traversal) -> float:
 def _figures(report: ReportData) -> Iterator[Figure]:
     if report.quantify is not None:
         yield from (Figure(value, text) for value, text in opening.figures(report.quantify))
+        return
+    if report.counterfactual is not None:
+        yield from (Figure(value, text) for value, text in rest.figures(report.counterfactual))
         return
     if report.units:
         flips = [float(r["flips"]) for r in report.units]

@@ -9,6 +9,7 @@ from workers.statistics.atlas import map_2d
 from workers.statistics.bootstrap import interval
 from workers.statistics.discovery import benjamini_hochberg
 from workers.statistics.effects import MIN_IMAGES, Summary, differences, scales, summarise
+from workers.statistics.proportion import wilson
 from workers.statistics.selectivity import certain, selectivity, shares_by_part
 from workers.statistics.signflip import sign_flip
 from workers.statistics.similarity import clusters, nearest, resembling
@@ -30,4 +31,5 @@ __all__ = [
     "shares_by_part",
     "sign_flip",
     "summarise",
+    "wilson",
 ]

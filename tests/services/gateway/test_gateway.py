@@ -141,7 +141,7 @@ def test_artifacts_are_read_whole_and_only_by_their_names(gateway):
 
 def test_capabilities_name_kinds_models_and_limits(gateway):
     answer = invoke(gateway.stub.GetCapabilities, pb.GetCapabilitiesRequest(), 10)
-    assert [kind.name for kind in answer.kinds] == ["link", "traverse", "quantify"]
+    assert [kind.name for kind in answer.kinds] == ["link", "traverse", "quantify", "counterfactual"]
     assert "truncation" in json.loads(answer.kinds[0].json_schema)["properties"]
     models = {model.model.name: model for model in answer.models}
     assert models["tiny/classifier"].layers[0].units == 32

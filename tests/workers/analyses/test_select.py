@@ -91,6 +91,7 @@ def test_quantiles_between_levels_are_interpolated():
         distance_limit=1.0,
         latent_mean=np.zeros(1),
         whitener=np.eye(1),
+        neighbours=np.zeros((1, 2)),
     )
     assert solution.quantile(0.0) == pytest.approx([0, 1])
     assert solution.quantile(0.25) == pytest.approx([0.5, 1])

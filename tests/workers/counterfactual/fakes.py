@@ -75,10 +75,18 @@ class FakeClassifier:
         gradient = (cotangent @ self.weight) * (1 + 2 * self.bend * features)
         return self.head(features), gradient.astype(np.float32)
 
-    def image_gradient(self, images: np.ndarray, logits_cotangent: np.ndarray) -> Gradient:
+    def image_gradient(
+        self,
+        images: np.ndarray,
+        logits_cotangent: np.ndarray | None = None,
+        features_cotangent: np.ndarray | None = None,
+    ) -> Gradient:
         features = self.features(images)
-        by_feature = (logits_cotangent @ self.weight) * (1 + 2 * self.bend * features) * (features > 0)
-        return Gradient(((by_feature @ self.units) / 255).reshape(images.shape).astype(np.float32))
+        by_feature = np.zeros_like(features) if features_cotangent is None else features_cotangent
+        if logits_cotangent is not None:
+            by_feature = by_feature + (logits_cotangent @ self.weight) * (1 + 2 * self.bend * features)
+        by_pixel = ((by_feature * (features > 0)) @ self.units) / 255
+        return Gradient(by_pixel.reshape(images.shape).astype(np.float32))
 
 
 @dataclass
@@ -90,6 +98,7 @@ class World:
     classifier: FakeClassifier
     features: np.ndarray
     classes: np.ndarray
+    latents: np.ndarray
 
     @property
     def std(self) -> np.ndarray:
@@ -97,9 +106,14 @@ class World:
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Features, origins and targets: every image with every other class."""
+        image, target = self.rows()
+        return self.features[image], self.classes[image], target
+
+    def rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """The image and the target of each pair."""
         rows = [(k, t) for k, c in enumerate(self.classes) for t in range(CLASSES) if t != c]
         image, target = (np.array(column) for column in zip(*rows, strict=True))
-        return self.features[image], self.classes[image], target
+        return image, target
 
 
 def make_world(seed: int = 0, bend: float = 0.0, images: int = 12) -> World:
@@ -116,13 +130,15 @@ def make_world(seed: int = 0, bend: float = 0.0, images: int = 12) -> World:
     centred = features - features.mean(0)
     weight = np.linalg.solve(centred.T @ centred + 10 * np.eye(UNITS), centred.T @ (w - w.mean(0))).T
     whitener = np.linalg.inv(np.linalg.cholesky(np.cov(w.T)))
-    linker = Linker(weight, w.mean(0) - weight @ features.mean(0), w.mean(0), whitener)
+    sample = features[:500].astype(np.float32)
+    linker = Linker(weight, w.mean(0) - weight @ features.mean(0), w.mean(0), whitener, sample)
     models = Models(classifier, generator, linker)
     read = classifier.head(features).argmax(1)
     again = models.look(features).logits.argmax(1)
     chosen = np.flatnonzero(read == again)[:images]
     generator.calls = generator.renders = 0
-    return World(models, generator, classifier, features[chosen].astype(np.float32), read[chosen])
+    given = features[chosen].astype(np.float32), read[chosen], w[chosen].astype(np.float32)
+    return World(models, generator, classifier, *given)
 
 
 def arguments(world: World, *rows: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from scipy.optimize import linprog
 from tests.workers.counterfactual.fakes import CLASSES, UNITS, World, make_world
 from workers.counterfactual.boundary import Boundary, Size, head_boundary
 from workers.counterfactual.models import margins
+from workers.counterfactual.nearest import Norm
 
 
 def search(world: World, size: Size) -> tuple[Boundary, tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -18,7 +19,9 @@ def search(world: World, size: Size) -> tuple[Boundary, tuple[np.ndarray, np.nda
     pairs = features.astype(np.float64), origins, targets
     found = head_boundary(world.models, *pairs, CLASSES, size)
     if size.plausibility > 0:
-        found = head_boundary(world.models, *pairs, CLASSES, size, weight=size.weight(found.shifts))
+        found = head_boundary(
+            world.models, *pairs, CLASSES, size, weight=size.weight(world.models, found.shifts)
+        )
     return found, pairs
 
 
@@ -85,12 +88,44 @@ def test_a_bent_head_is_solved_no_worse_than_nearby_shifts() -> None:
         assert nearest > 0.98 * np.linalg.norm(found.shifts[row])
 
 
-def test_plausible_shifts_stay_nearer_to_the_generators_own(world: World) -> None:
-    plain, (features, _, _) = search(world, Size())
-    kept, _ = search(world, Size(plausibility=5.0))
-    distance = world.models.linker.distances
-    assert distance(features + kept.shifts).mean() < 0.9 * distance(features + plain.shifts).mean()
-    assert (np.linalg.norm(kept.shifts, axis=1) >= np.linalg.norm(plain.shifts, axis=1) - 1e-4).all()
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_plausible_shifts_move_units_as_images_do(world: World, norm: Norm) -> None:
+    plain, _ = search(world, Size(norm))
+    kept, _ = search(world, Size(norm, plausibility=5.0))
+    metric = world.models.linker.metric
+    assert metric.lengths(kept.shifts).mean() < 0.8 * metric.lengths(plain.shifts).mean()
+    for k in range(len(kept.shifts)):
+        sizes = [Size(norm).of(found.shifts[k]) for found in (kept, plain)]
+        assert sizes[0] >= sizes[1] * (1 - 1e-3)
+
+
+def test_the_cost_is_size_and_unusualness(world: World) -> None:
+    rng = np.random.default_rng(0)
+    shifts, weights = rng.standard_normal((3, 5, UNITS)), np.array([0.0, 1.0, 2.0])
+    sample = world.models.linker.sample
+    assert sample is not None
+    covariance = 0.99 * np.cov(sample.T.astype(np.float64))
+    covariance += 0.01 * np.trace(covariance) / 0.99 / UNITS * np.eye(UNITS)
+    unusual = np.einsum("rku,uv,rkv->rk", shifts, np.linalg.inv(covariance), shifts)
+    for norm, sizes in (("l2", (shifts**2).sum(2) / 2), ("l1", np.abs(shifts).sum(2))):
+        cost = Size(norm).cost(world.models, shifts, weights)  # type: ignore[arg-type]
+        np.testing.assert_allclose(cost, sizes + weights[:, None] / 2 * unusual)
+    # What a weight of 1 is: one deviation, or with L1 what the smallest shift is unusual by, costs as much.
+    smallest = shifts[:, 0]
+    np.testing.assert_allclose(
+        Size(plausibility=1.0).weight(world.models, smallest), (smallest**2).sum(1), rtol=1e-9
+    )
+    sparse = Size("l1", plausibility=1.0)
+    weight = sparse.weight(world.models, smallest)
+    doubled = sparse.cost(world.models, smallest, weight)
+    np.testing.assert_allclose(doubled, 2 * np.abs(smallest).sum(1))
+
+
+def test_without_a_sample_shifts_are_judged_by_where_they_take_w(world: World) -> None:
+    linker = replace(world.models.linker, sample=None)
+    shifts = np.random.default_rng(0).standard_normal((4, UNITS))
+    moved = np.linalg.norm(shifts @ linker.weight.T @ linker.whitener.T, axis=1)
+    np.testing.assert_allclose(linker.metric.lengths(shifts), moved, rtol=1e-6)
 
 
 def test_few_units_carry_l1_and_limits_are_kept(world: World) -> None:

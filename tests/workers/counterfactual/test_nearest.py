@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize, nnls
 
-from workers.counterfactual.nearest import Bounds, Distance, smallest_shift
+from workers.counterfactual.metric import Metric
+from workers.counterfactual.nearest import Bounds, smallest_shift
 
 UNITS = 30
 FREE = Bounds(np.full(UNITS, -np.inf), np.full(UNITS, np.inf))
@@ -110,24 +111,82 @@ def test_what_cannot_be_is_said(norm: str) -> None:
     assert not nothing.any()
 
 
-@pytest.mark.parametrize("norm", ["l2", "l1"])
-def test_plausibility_is_weighed_against_size(norm: str) -> None:
-    normals, offsets, bounds = problem(5, 2)
-    rng = np.random.default_rng(8)
-    distance = Distance(rng.standard_normal((8, UNITS)), rng.standard_normal(8))
+def _metric(seed: int, rank: int = 8) -> Metric:
+    return Metric.of(np.random.default_rng(seed).standard_normal((rank, UNITS)))
 
-    def loss(shift: np.ndarray, weight: float) -> float:
+
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+@pytest.mark.parametrize("weight", [0.5, 50.0])
+def test_plausibility_is_weighed_against_size(norm: str, weight: float) -> None:
+    normals, offsets, bounds = problem(3, 4)
+    rng = np.random.default_rng(8)
+    metric = _metric(8)
+
+    def loss(shift: np.ndarray) -> float:
         size = np.abs(shift).sum() if norm == "l1" else shift @ shift / 2
-        return float(size + weight / 2 * ((distance.matrix @ shift + distance.start) ** 2).sum())
+        return float(size + weight / 2 * metric.lengths(shift) ** 2)
 
     plain = smallest_shift(normals, offsets, bounds, norm)  # type: ignore[arg-type]
-    found = smallest_shift(normals, offsets, bounds, norm, distance, 0.5)  # type: ignore[arg-type]
+    found = smallest_shift(normals, offsets, bounds, norm, metric, weight)  # type: ignore[arg-type]
     assert plain is not None
     assert found is not None
     assert (normals @ found >= offsets - 1e-6).all()
-    assert loss(found, 0.5) < loss(plain, 0.5) - 1e-3
+    assert loss(found) < 0.995 * loss(plain)
     # No feasible neighbour is better: the problem is convex, so this is the minimum.
     for _ in range(300):
-        other = np.clip(found + 0.03 * rng.standard_normal(UNITS), bounds.lower, bounds.upper)
+        other = np.clip(found + 0.003 * rng.standard_normal(UNITS), bounds.lower, bounds.upper)
         if (normals @ other >= offsets).all():
-            assert loss(other, 0.5) > loss(found, 0.5) - 1e-5
+            assert loss(other) > loss(found) - 1e-7
+
+
+@given(st.integers(0, 10_000), st.integers(1, 5), st.floats(0.01, 1e4))
+@settings(max_examples=40, deadline=None)
+def test_the_most_plausible_has_multipliers_that_prove_it(seed: int, constraints: int, weight: float) -> None:
+    """KKT: d + weight P d is made of the normals of what holds it back, constraints and bounds."""
+    normals, offsets, bounds = problem(seed, constraints)
+    metric = _metric(seed)
+    found = smallest_shift(normals, offsets, bounds, "l2", metric, weight)
+    assert found is not None
+    tolerance = 1e-6 * max(1.0, np.abs(offsets).max())
+    assert (normals @ found - offsets).min() >= -tolerance * np.linalg.norm(normals, axis=1).max()
+    assert (found >= bounds.lower).all()
+    assert (found <= bounds.upper).all()
+    identity = np.eye(UNITS)
+    lengths = np.linalg.norm(normals, axis=1)
+    active = [
+        (normals / lengths[:, None])[(normals @ found - offsets) / lengths <= 10 * tolerance],
+        identity[found <= bounds.lower + 10 * tolerance],
+        -identity[found >= bounds.upper - 10 * tolerance],
+    ]
+    slope = found + weight * (metric.vectors * metric.values) @ (metric.vectors.T @ found)
+    if not np.concatenate(active).size:
+        np.testing.assert_allclose(slope, 0, atol=1e-6)
+        return
+    _, error = nnls(np.concatenate(active).T, slope)
+    assert error <= 1e-4 * max(1.0, float(np.linalg.norm(slope)))
+
+
+def test_without_bounds_the_most_plausible_way_to_a_plane_is_in_closed_form() -> None:
+    normals, offsets, _ = problem(0, 1)
+    offsets, weight = np.abs(offsets) + 1, 3.0
+    matrix = np.random.default_rng(2).standard_normal((UNITS + 5, UNITS))
+    way = np.linalg.solve(np.eye(UNITS) + weight * matrix.T @ matrix, normals[0])
+    found = smallest_shift(normals, offsets, FREE, "l2", Metric.of(matrix), weight)
+    np.testing.assert_allclose(found, offsets * way / (normals[0] @ way), rtol=1e-6)
+
+
+def test_a_sample_tells_which_shifts_are_usual() -> None:
+    rng = np.random.default_rng(4)
+    mixing = rng.standard_normal((6, 6)) * np.geomspace(1, 10, 6)
+    metric = Metric.of_sample(rng.standard_normal((20_000, 6)) @ mixing.T)
+    shifts = rng.standard_normal((50, 6))
+    exact = np.sqrt((shifts * np.linalg.solve(mixing @ mixing.T, shifts.T).T).sum(1))
+    # Shrinking takes a hundredth from the wide directions and makes the narrow ones wider.
+    wide = mixing[:, -1]
+    assert metric.lengths(wide) == pytest.approx(1, rel=0.05)
+    assert (metric.lengths(shifts) <= 1.05 * exact).all()
+    assert (metric.lengths(shifts) >= 0.1 * exact).all()
+    scaled = metric.scaled(np.arange(1.0, 7.0))
+    np.testing.assert_allclose(scaled.lengths(shifts), metric.lengths(shifts * np.arange(1.0, 7.0)))
+    still = Metric.of_sample(np.ones((5, 3)))
+    assert np.isfinite(still.lengths(np.ones((2, 3)))).all()

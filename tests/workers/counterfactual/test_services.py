@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -14,7 +14,16 @@ from tests.support.tiny_pack import CLASSES, CLASSIFIER, GENERATOR, write_tiny_p
 from unitscope.models.registry import Registry
 from unitscope.settings import ModelSettings, ServerSettings
 from workers.clients import ClassifierClient, GeneratorClient
-from workers.counterfactual import DescentSettings, Linker, Models, descent, path
+from workers.counterfactual import (
+    DescentSettings,
+    Effort,
+    InversionSettings,
+    Linker,
+    Models,
+    descent,
+    invert,
+    path,
+)
 from workers.counterfactual.models import margins, one_hot_difference
 
 pytestmark = pytest.mark.timeout(300)
@@ -26,6 +35,7 @@ class Stack:
     features: np.ndarray
     classes: np.ndarray
     std: np.ndarray
+    latents: np.ndarray
 
 
 def fitted(features: np.ndarray, w: np.ndarray) -> Linker:
@@ -54,11 +64,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         wanted = np.arange(400) % len(CLASSES)
         w = generator.map(z, wanted, 0.8)
         features, logits = classifier.read(generator.render(w))
-        models = Models(classifier, generator, fitted(features, w.astype(np.float64)))
+        linker = replace(fitted(features, w.astype(np.float64)), sample=features)
+        models = Models(classifier, generator, linker)
         # Images that linker and generator give back as what they are.
         same = (logits.argmax(1) == wanted) & (models.look(features).logits.argmax(1) == wanted)
         chosen = np.flatnonzero(same)[:6]
-        yield Stack(models, features[chosen], wanted[chosen], features.std(0))
+        yield Stack(models, features[chosen], wanted[chosen], features.std(0), w[chosen])
         generator.close()
     classifier.close()
     server.stop()
@@ -101,3 +112,27 @@ def test_the_gradient_through_the_services_foretells_what_they_read(stack: Stack
     assert (change > 0).all()
     assert 0.5 < np.median(change / told) < 1.5
     assert margins(look.logits, targets).max() < 0
+
+
+def test_searches_start_from_the_own_picture(stack: Stack) -> None:
+    targets = (stack.classes + 1) % len(CLASSES)
+    rows = path(stack.models, stack.features, stack.classes, targets, stack.std, latents=stack.latents)
+    pictures = stack.models.generator.render(stack.latents)
+    assert sum(row.reached for row in rows) >= 4
+    for k, row in enumerate(rows):
+        np.testing.assert_array_equal(row.start_image, pictures[k])
+        if row.reached:
+            assert row.latent is not None
+            np.testing.assert_array_equal(stack.models.generator.render(row.latent[None])[0], row.image)
+
+
+def test_pictures_of_ones_own_are_inverted_through_the_services(stack: Stack) -> None:
+    pictures = stack.models.generator.render(stack.latents)
+    given = stack.models, pictures, InversionSettings(Effort(steps=25))
+    inversion = invert(*given, std=stack.std, furthest=1.5)
+    assert inversion.refined.all()
+    assert (inversion.error < inversion.linked_error).all()
+    assert np.median(inversion.error) < 0.5 * np.median(inversion.linked_error)
+    assert np.median(inversion.feature_error) < np.median(inversion.linked_feature_error)
+    np.testing.assert_array_equal(inversion.images, stack.models.generator.render(inversion.latents))
+    np.testing.assert_array_equal(inversion.photo_logits.argmax(1), stack.classes)

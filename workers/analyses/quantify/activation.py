@@ -46,7 +46,7 @@ def activate(context: Job, spec: QuantifySpec, params: dict[str, Any]) -> ChunkR
     values: list[Floats] = []
     for first in range(0, len(mine), BATCH):
         pictures = [
-            _fitted(read_image(context.store, spec.image_folder, entries[k]), size)
+            fitted(read_image(context.store, spec.image_folder, entries[k]), size)
             for k in mine[first : first + BATCH]
         ]
         features, _ = context.classifier.read(np.stack(pictures))
@@ -91,11 +91,11 @@ def _thumbnail(
 ) -> NDArray[np.uint8]:
     if index not in known:
         image = read_image(context.store, spec.image_folder, entries[index])
-        known[index] = _fitted(image, (THUMBNAIL, THUMBNAIL))
+        known[index] = fitted(image, (THUMBNAIL, THUMBNAIL))
     return known[index]
 
 
-def _fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """The image's largest centred cut of that aspect, at that size (width, height)."""
     return np.asarray(ImageOps.fit(Image.fromarray(image), size, Image.Resampling.BILINEAR))
 

@@ -1,0 +1,198 @@
+"""The table `counterfactuals`: one row for each base image and target, whatever became of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from unitscope.jobs.planning.counterfactual import targets_of
+from unitscope.jobs.specs import CounterfactualSpec
+from unitscope.tables import COUNTERFACTUALS, Column, Table
+from workers.analyses.counterfactual.gather import OUTCOMES, Array, Rows
+from workers.analyses.counterfactual.inversions import own_chunks
+from workers.analyses.counterfactual.naming import row_folder
+from workers.analyses.job import Job
+from workers.analyses.quantify.columns import Columns
+from workers.counterfactual.result import Outcome
+from workers.measures import MEASURES
+
+RUNNER_UP = "runner-up"
+"""Stands for the target where the runner-up was asked for and there is no image to have one."""
+_OPTIONAL = (
+    *("l2", "l1", "deviations", "head_distance", "alpha", "plausibility", "start_plausibility"),
+    "change",
+)
+_CHANCES = ("origin_before", "target_before", "origin_after", "target_after")
+
+
+def metadata(context: Job, spec: CounterfactualSpec) -> dict[str, str]:
+    """What readers of the tables need to know of the job, as metadata of the Parquet files."""
+    body = {
+        "parts": list(context.card("parts").classes),
+        "classes": list(context.card("classifier").classes),
+        "measures": {item.name: item.unit for item in MEASURES},
+        "method": spec.method,
+        "norm": spec.norm,
+        "start": spec.start,
+        "generator": context.card("generator").name,
+        "classifier": context.card("classifier").name,
+    }
+    return {"unitscope.counterfactual": json.dumps(body, sort_keys=True)}
+
+
+def strongest(sizes: Array, columns: Columns) -> NDArray[np.int64]:
+    """The column (rows,) of the largest of sizes (rows, columns), of measures of parts that have a direction.
+
+    The largest single one, not the sum over a part's measures: a part that comes or goes has no other
+    measure than its area. -1 where nothing changed.
+    """
+    directed = columns.signed & (columns.part < len(columns.parts) - 1)
+    usable = np.where(directed, np.nan_to_num(np.abs(sizes)), 0.0)
+    found = usable.argmax(1)
+    return np.where(usable[np.arange(len(usable)), found] > 0, found, -1).astype(np.int64)
+
+
+def names_of(column: int, columns: Columns) -> tuple[str | None, str | None]:
+    """Part and measure of a column; nothing for -1."""
+    if column < 0:
+        return None, None
+    return columns.parts[columns.part[column]], MEASURES[columns.measure[column]].name
+
+
+def wide_table(columns: Columns) -> Table:
+    """The schema of `counterfactuals` for a job's parts."""
+    measures = [
+        Column(
+            f"{columns.parts[part]}.{MEASURES[index].name}",
+            pa.float32(),
+            MEASURES[index].unit,
+            f"{columns.parts[part]}: change of: {MEASURES[index].meaning}",
+            nullable=True,
+        )
+        for part, index in zip(columns.part.tolist(), columns.measure.tolist(), strict=True)
+    ]
+    return COUNTERFACTUALS.extended(measures)
+
+
+def fixed(table: pa.Table) -> pa.Table:
+    """The columns that the table has whatever the parts are."""
+    return table.select([column.name for column in COUNTERFACTUALS.columns]).cast(COUNTERFACTUALS.schema)
+
+
+def counterfactual_rows(
+    context: Job,
+    spec: CounterfactualSpec,
+    found: Rows,
+    columns: Columns,
+    scale: Array,
+    limit: float,
+    shards: Mapping[int, str],
+) -> pa.Table:
+    """The table `counterfactuals` with its columns of parts and measures.
+
+    Args:
+        context: The job.
+        spec: Its spec.
+        found: All rows.
+        columns: What was measured.
+        scale: (columns,) of `base_scale`.
+        limit: Distance of w up to which it is plausible.
+        shards: The zip of each chunk that has one.
+    """
+    largest = [names_of(column, columns) for column in strongest(found.effects / scale, columns).tolist()]
+    kept = found.kept.tolist()
+    body: dict[str, Any] = {
+        **_named(context, spec, found),
+        "outcome": [OUTCOMES[index].value for index in found.outcome.tolist()],
+        "valid": found.reached,
+        "l0": pa.array(found.l0, mask=found.l0 < 0),
+        "units_for_90": pa.array(found.units_for_90, mask=found.units_for_90 < 0),
+        "plausible": pa.array(found.plausibility <= limit, mask=~np.isfinite(found.plausibility)),
+        "part": [part for part, _ in largest],
+        "measure": [measure for _, measure in largest],
+        **_carriers(found),
+        "refined": found.refined,
+        "steps": found.steps,
+        "generator_calls": found.calls,
+        "renders": found.renders,
+        "image_shard": [
+            shards[chunk] if there else None for chunk, there in zip(found.chunk.tolist(), kept, strict=True)
+        ],
+        "image_folder": [
+            row_folder(row) if there else None for row, there in zip(found.row.tolist(), kept, strict=True)
+        ],
+        **{name: nullable(vars(found)[name]) for name in _OPTIONAL},
+        **{name: nullable(found.chances[:, k]) for k, name in enumerate(_CHANCES)},
+    }
+    schema = wide_table(columns)
+    for index, column in enumerate(schema.columns[len(COUNTERFACTUALS.columns) :]):
+        body[column.name] = nullable(found.effects[:, index])
+    table = schema.build(body)
+    return pa.concat_tables([table, _without_images(context, spec, schema)])
+
+
+def missing_origins(context: Job, spec: CounterfactualSpec) -> list[str]:
+    """Origins that the generator cannot make."""
+    return [name for name in spec.origins if name not in context.card("generator").classes]
+
+
+def target_names(context: Job, spec: CounterfactualSpec) -> list[str]:
+    """What was asked for as target, in its order."""
+    return [name or RUNNER_UP for name in targets_of(spec, context.card("classifier").classes)]
+
+
+def nullable(values: NDArray[Any]) -> pa.Array:
+    """An array in which what is not finite is missing."""
+    flat = np.ascontiguousarray(values).ravel()
+    return pa.array(flat, mask=~np.isfinite(flat))
+
+
+def _named(context: Job, spec: CounterfactualSpec, found: Rows) -> dict[str, Any]:
+    """Whose rows they are, in names."""
+    classes, made_for = context.card("classifier").classes, context.card("generator").classes
+    asked = target_names(context, spec)
+    own: dict[int, str] = {}
+    for _, chunk in own_chunks(context, spec):
+        own |= dict(zip(chunk.tensors["seeds"].tolist(), chunk.record["names"], strict=True))
+    return {
+        "origin": [classes[k] if k >= 0 else None for k in found.origin.tolist()],
+        "target": [
+            classes[k] if k >= 0 else asked[place]
+            for k, place in zip(found.target.tolist(), found.place.tolist(), strict=True)
+        ],
+        "class": [made_for[k] if k >= 0 else None for k in found.made_for.tolist()],
+        "seed": found.seed,
+        "image": [own.get(seed) for seed in found.seed.tolist()],
+        "method": [spec.method] * len(found),
+    }
+
+
+def _carriers(found: Rows) -> dict[str, Any]:
+    """Lists of carriers and of their moves."""
+    there = found.units >= 0
+    ends = np.concatenate([[0], np.cumsum(there.sum(1))]).astype(np.int32)
+    return {
+        "units": pa.ListArray.from_arrays(ends, pa.array(found.units[there].astype(np.int32))),
+        "shifts": pa.ListArray.from_arrays(ends, pa.array(found.moves[there].astype(np.float32))),
+    }
+
+
+def _without_images(context: Job, spec: CounterfactualSpec, schema: Table) -> pa.Table:
+    """Rows for origins that do not exist: there is no image to search from."""
+    pairs = [(o, t) for o in missing_origins(context, spec) for t in target_names(context, spec)]
+    given: dict[str, Sequence[Any]] = {
+        "origin": [origin for origin, _ in pairs],
+        "target": [target for _, target in pairs],
+        "method": [spec.method] * len(pairs),
+        "outcome": [Outcome.UNKNOWN_CLASS.value] * len(pairs),
+        "units": [[]] * len(pairs),
+        "shifts": [[]] * len(pairs),
+        **{name: [False] * len(pairs) for name in ("valid", "refined")},
+        **{name: [0] * len(pairs) for name in ("steps", "generator_calls", "renders")},
+    }
+    return schema.build({c.name: given.get(c.name, [None] * len(pairs)) for c in schema.columns})
