@@ -138,8 +138,8 @@ PAIRS = Table(
             "part_share",
             DOUBLE,
             "share",
-            "Its share of what changes for certain: standardised, at the nearer end of the interval; with fewer "
-            "than 6 counterfactuals, of the mean changes themselves.",
+            "Its share of what changes for certain: standardised, at the nearer end of the interval; with "
+            "fewer than 6 counterfactuals, of the mean changes themselves.",
             nullable=True,
         ),
         Column("measure", TEXT, "", "Its measure that changes most.", nullable=True),

@@ -144,3 +144,12 @@ def test_a_real_effect_in_such_a_table_is_found():
     q = benjamini_hochberg(summarise(effects, np.ones(30), resamples=0).p)
     assert q[3, 7] < 0.01
     assert (q < 0.05).sum() <= 2
+
+
+def test_thousands_of_images_are_tested_on_as_many_as_the_test_takes():
+    effects = normal(3, 1, 2_500, 2) + np.array([0.5, 0.0])
+    found = summarise(effects, np.ones(2), resamples=50)
+    assert found.images.tolist() == [[2_500, 2_500]]
+    assert found.mean[0] == pytest.approx(effects[0].mean(0))
+    assert found.p[0, 0] < 1e-6
+    assert found.p[0, 1] > 0.001
