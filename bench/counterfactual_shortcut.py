@@ -5,16 +5,19 @@
 `unitscope up`; the ruler (`packs.avatars.ruler`), which no job knows, says what pictures show. How often is
 a bun with sunglasses, read as a bun, no longer read as one
 
-- *drawn*: when the same avatar is drawn again without its sunglasses;
+- *drawn*: when the same avatar is drawn again without its sunglasses, or with clear glasses instead;
 - *generated*: when the sunglasses are taken off a job's base images, by a shift of their features that the
-  linker turns into one of w, as far as the ruler needs to see none. `linker` is the smallest shift, by the
-  features' own covariance, whose w loses the sunglasses by a regression of the ruler's readings on w, all
+  linker turns into one of w, as far as the ruler needs to see no glasses. `linker` is the smallest shift, by
+  the features' own covariance, whose w loses the sunglasses by a regression of the ruler's readings on w, all
   other readings standing still; `counterfactuals` the mean shift of those counterfactuals of the *other*
   images that lost them; `latent`, the control, asks the same change of w itself, without any features.
   None means: by the ruler's reader, and with no more pixels of glasses than it sees in 99 % of drawings
   without any. By its reader alone, which passes over dark rims that are left, is stated as well. Only
   images that are still a bun to the ruler count.
-- *runner-up*: and how often has the counterfactual of a bun with sunglasses lost them?
+
+And in how many counterfactuals of buns with sunglasses are they sunglasses no more to the ruler, while the
+bun is still one? To the runner-up, and to short hair, which is what `avatars/shortcut` takes buns without
+sunglasses for.
 
 Shares have 95 % intervals by Wilson, over images.
 """
@@ -56,6 +59,8 @@ from workers.counterfactual import Linker
 BUN, SUNGLASSES, NONE = "bun", 2, 0
 GLASSES = 1 + NAMES.index("glasses")
 """The column of the ruler's codes."""
+TAKEN_FOR = "short_hair"
+"""What `avatars/shortcut` reads in buns without sunglasses."""
 DRAWN = 200
 MULTIPLES = np.arange(0.25, 3.01, 0.25)
 """How far a shift is taken, times what the regression asks for, or times the mean shift."""
@@ -98,26 +103,27 @@ def drawn_glasses(bench: Bench, seed: int) -> tuple[dict[str, Any], int]:
     """Buns with sunglasses drawn again without; and how many pixels of glasses the ruler sees in those."""
     rng = np.random.default_rng(seed)
     factors = [sample_factors(rng, top=BUN, glasses="sunglasses") for _ in range(DRAWN)]
-    with_them = np.stack([draw(f, masks=False).image for f in factors])
-    without = np.stack([draw(f.changed(glasses="none"), masks=False).image for f in factors])
-    read = bench.buns(with_them)
-    pixels = (bench.judge.labels(without) == PARTS.index("glasses")).sum((1, 2))
-    figures = {
-        "read_as_bun": share(int(read.sum()), DRAWN),
-        "flipped": share(int((read & ~bench.buns(without)).sum()), int(read.sum())),
+    drawn = {
+        name: np.stack([draw(f.changed(glasses=name), masks=False).image for f in factors])
+        for name in ("sunglasses", "none", "clear")
     }
+    read = bench.buns(drawn["sunglasses"])
+    pixels = (bench.judge.labels(drawn["none"]) == PARTS.index("glasses")).sum((1, 2))
+    figures = {"read_as_bun": share(int(read.sum()), DRAWN)}
+    for name, word in (("none", "flipped_without"), ("clear", "flipped_with_clear_glasses")):
+        figures[word] = share(int((read & ~bench.buns(drawn[name])).sum()), int(read.sum()))
     return figures, int(np.quantile(pixels, 0.99, method="higher"))
 
 
 @dataclass(frozen=True)
 class Base:
-    """Base images of buns with sunglasses, with what their counterfactuals found.
+    """Base images that show a bun and sunglasses to the ruler, and a bun to the classifier.
 
     Attributes:
         features: (images, units).
         latents: (images, w_dim).
-        shifts: (images, units) of the counterfactuals; NaN where none was reached.
-        lost: (images,) whether the counterfactual has lost the sunglasses.
+        shifts: (images, units) of their counterfactuals.
+        lost: (images,) whether there is one, which is still a bun and has no sunglasses any more.
     """
 
     features: Array
@@ -126,39 +132,59 @@ class Base:
     lost: NDArray[np.bool_]
 
 
-def base_of(
-    bench: Bench, store: DirectoryStore, result: Result, rows: Sequence[Row]
-) -> tuple[Base, dict[str, Any]]:
-    """The base images of a job that the ruler sees a bun and sunglasses in, and the runner-up figures."""
-    chunks = [decode(store.get(c.key)) for c in store.objects(layout.stage(result.handle.id, "base"))]
-    features, latents = (
-        np.concatenate([c.tensors[name] for c in chunks]) for name in ("features", "latents")
+def stage(store: DirectoryStore, result: Result, name: str) -> list[Mapping[str, NDArray[Any]]]:
+    """The tensors of all chunks of a stage."""
+    return [
+        decode(store.get(found.key)).tensors for found in store.objects(layout.stage(result.handle.id, name))
+    ]
+
+
+def lost_sunglasses(
+    bench: Bench, result: Result, rows: Sequence[Row], seeds: Sequence[int]
+) -> tuple[dict[str, Any], set[int]]:
+    """Figures of counterfactuals that have lost the sunglasses; the seeds of those that are still a bun."""
+    reached = [row for row in rows if row["valid"] and row["seed"] in set(seeds)]
+    codes = (
+        bench.judge.codes(pictures_of(result, reached, "counterfactual")) if reached else np.zeros((0, 11))
     )
+    none, bun = codes[:, GLASSES] != SUNGLASSES, codes[:, 0] == CLASSES.index(BUN)
+    figures = {
+        "images": len(seeds),
+        "reached": len(reached),
+        "targets": dict(Counter(row["target"] for row in reached)),
+        "no_sunglasses_any_more": share(int(none.sum()), len(reached)),
+        "and_still_a_bun": share(int((none & bun).sum()), len(reached)),
+    }
+    return figures, {row["seed"] for row, gone in zip(reached, none & bun, strict=True) if gone}
+
+
+def searched(
+    client: Client, store: DirectoryStore, bench: Bench, spec: Mapping[str, Any]
+) -> tuple[Base, dict[str, Any]]:
+    """Base images with their counterfactuals of short hair; figures of these and of the runner-up's."""
+    jobs = {
+        name: search(client, {**spec, **wanted})[:2]
+        for name, wanted in (("runner_up", {"runner_up": True}), (TAKEN_FOR, {"targets": [TAKEN_FOR]}))
+    }
+    _, result = jobs[TAKEN_FOR]
+    base = stage(store, result, "base")
+    names = ("features", "latents", "seeds")
+    features, latents, seeds = (np.concatenate([tensors[name] for tensors in base]) for name in names)
     codes = bench.judge.codes(bench.generator.render(latents))
     chosen = (codes[:, GLASSES] == SUNGLASSES) & (codes[:, 0] == CLASSES.index(BUN))
-    place = {int(seed): k for k, seed in enumerate(np.concatenate([c.tensors["seeds"] for c in chunks]))}
-    shifts, lost = np.full(features.shape, np.nan), np.zeros(len(features), np.bool_)
-    reached = [row for row in rows if row["valid"] and chosen[place[row["seed"]]]]
-    where = [place[row["seed"]] for row in reached]
-    if reached:
-        lost[where] = bench.bare(pictures_of(result, reached, "counterfactual"))[0]
-    found = [
-        decode(store.get(c.key)).tensors for c in store.objects(layout.stage(result.handle.id, "search"))
-    ]
-    for tensors in found:
-        for seed, shift in zip(tensors["seeds"].tolist(), tensors["shift"], strict=True):
-            shifts[place[seed]] = shift
-    shifts[np.setdiff1d(np.arange(len(shifts)), where)] = np.nan
-    figures = {
-        "base_images": len(features),
-        "with_sunglasses": int(chosen.sum()),
-        "targets": dict(Counter(row["target"] for row in reached)),
-        "counterfactuals_that_lost_them": share(int(lost[where].sum()), len(where)),
+    kept = seeds[chosen].tolist()
+    figures, gone = {}, set[int]()
+    for name, (found, of) in jobs.items():
+        figures[f"to_{name}"], gone = lost_sunglasses(bench, of, found, kept)
+    shifts = {
+        seed: shift
+        for tensors in stage(store, result, "search")
+        for seed, shift in zip(tensors["seeds"].tolist(), tensors["shift"], strict=True)
     }
-    every = (
-        array[chosen] for array in (features.astype(np.float64), latents.astype(np.float64), shifts, lost)
-    )
-    return Base(*every), figures
+    own = np.stack([shifts[seed] for seed in kept]).astype(np.float64)
+    lost = np.array([seed in gone for seed in kept])
+    every = (features[chosen].astype(np.float64), latents[chosen].astype(np.float64), own, lost)
+    return Base(*every), {"base_images": len(seeds), **figures}
 
 
 def removals(base: Base, solution: Solution, w: Array, slopes: Array, wanted: Array) -> dict[str, Array]:
@@ -248,12 +274,11 @@ def shortcut(
         spec = {
             "linker": linkers[name],
             "origins": [BUN],
-            "runner_up": True,
+            "seeds": seeds,
             "keep": "all",
             "seed": options.seed,
         }
-        rows, result, _ = search(client, {**spec, "seeds": seeds})
-        base, runner_up = base_of(bench, store, result, rows)
+        base, found = searched(client, store, bench, spec)
         solution = Solution.parse(store.get(layout.linker_weights(linkers[name])))
         generated = {
             way: taken_off(bench, base, partial(moved, base, solution, shift, way == "latent"))
@@ -262,7 +287,7 @@ def shortcut(
         figures[name] = {
             "drawn": drawn,
             "pixels_of_glasses_that_count_as_none": glasses,
-            "runner_up": runner_up,
+            "counterfactuals": found,
             "generated": generated,
         }
     return figures

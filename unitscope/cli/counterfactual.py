@@ -28,6 +28,7 @@ from unitscope.cli.specs import (
     TruncationOption,
     ValidateOption,
     WatchOption,
+    check_fields,
     given_fields,
     merged_fields,
     read_spec_file,
@@ -153,7 +154,6 @@ def counterfactual(
     picture as the target; which units carry it, and which parts of the picture change. A name that no model
     knows stops nothing, its rows say so. Afterwards see `unitscope counterfactuals`.
     """
-    from unitscope.jobs.specs import parse_spec
     from unitscope.store.images import read_files
 
     _check_ways({"--image": image, "--images": images, "--origin": origin})
@@ -174,7 +174,7 @@ def counterfactual(
         seed=seed, render_with=render_with,
     )  # fmt: skip
     values = merged_fields(read_spec_file(spec, "counterfactual"), flags)
-    parse_spec("counterfactual", values)  # before anything is put into a store
+    check_fields("counterfactual", values)  # before anything is put into a store
     if own and not validate_only:
         _keep(own, address, home, output)
     submit_job(

@@ -13,13 +13,16 @@ import typer
 from unitscope.cli.jobs import follow_to_end, show
 from unitscope.cli.options import LONG_SECONDS, Output, connect
 from unitscope.cli.output import duration, print_json, print_pairs, size
-from unitscope.errors import InvalidArgumentError
+from unitscope.errors import FailedPreconditionError, InvalidArgumentError
 
 if TYPE_CHECKING:
-    from unitscope.client import Result
+    from unitscope.client import Client, Result
 
 MAX_SPEC_BYTES = 4 << 20
 REPORT = "report/index.html"
+QUALITY = "quality"
+JOB = "job-"
+"""How the ids of jobs begin."""
 
 SpecOption = Annotated[
     str,
@@ -65,7 +68,12 @@ ClassesOption = Annotated[
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="The seed of all streams.")]
 LinkerOption = Annotated[
-    str | None, typer.Option("--linker", help="The digest of a published linker, in place of fitting one.")
+    str | None,
+    typer.Option(
+        "--linker",
+        metavar="DIGEST|JOB",
+        help="A published linker, in place of fitting one: its digest, or a job that fitted or used it.",
+    ),
 ]
 LinkSeedOption = Annotated[int | None, typer.Option("--link-seed", help="The seed of the linker's samples.")]
 KeepOption = Annotated[
@@ -95,6 +103,7 @@ def submit_job(
     from unitscope.client.handle import raise_for_state
 
     with connect(address, home, LONG_SECONDS) as client:
+        values = with_linker_of_job(values, client)
         if validate_only:
             cost = client.validate(kind, values)
             if output is Output.JSON:
@@ -119,12 +128,51 @@ def submit_job(
             raise_for_state(status)
             result = handle.result()
             lines = after(result)
+            if digest := noted_linker(result):
+                lines.append(f"linker: {digest[:12]}, for --linker of later jobs")
             if any(item.name == REPORT for item in result.artifacts):
                 lines.append(f"report: unitscope download {handle.id}, then {handle.id}/{REPORT}")
             for text in lines:
                 typer.echo(text, err=output is Output.JSON)
         elif output is Output.JSON:
             show(handle.status(), output)
+
+
+def noted_linker(result: Result) -> str:
+    """The digest of the linker that an ended job fitted or used; empty where its tables note none."""
+    from unitscope.tables import LINKER_DIGEST
+
+    about = result.table(QUALITY).schema.metadata if QUALITY in result.tables else None
+    noted: bytes = (about or {}).get(LINKER_DIGEST.encode(), b"")
+    return noted.decode()
+
+
+def with_linker_of_job(values: dict[str, Any], client: Client) -> dict[str, Any]:
+    """The fields with the digest of the linker where they name a job.
+
+    Raises:
+        FailedPreconditionError: The job noted no linker (reason LINKER_NOT_NOTED).
+    """
+    job = str(values.get("linker", ""))
+    if not job.startswith(JOB):
+        return values
+    digest = noted_linker(client.job(job).result())
+    if not digest:
+        raise FailedPreconditionError(
+            f"the tables of {job} note no linker, as it was made by an older version; give the digest that "
+            "its report states",
+            reason="LINKER_NOT_NOTED",
+            job=job,
+        )
+    return {**values, "linker": digest}
+
+
+def check_fields(kind: str, values: dict[str, Any]) -> None:
+    """Raises InvalidArgumentError where the fields make no spec; a job may stand for its linker."""
+    from unitscope.jobs.specs import parse_spec
+
+    job = str(values.get("linker", "")).startswith(JOB)
+    parse_spec(kind, {**values, "linker": "0" * 12} if job else values)
 
 
 def given_fields(**values: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ polars and DuckDB from disk or S3.
 """
 
 from unitscope.tables.counterfactual import CARRIERS, CHANGES, COUNTERFACTUALS, INVERSIONS, PAIRS
-from unitscope.tables.link import QUALITY
+from unitscope.tables.link import LINKER_DIGEST, QUALITY
 from unitscope.tables.quantify import EFFECTS, QUANTIFIED_STEPS, QUANTIFIED_UNITS
 from unitscope.tables.schema import SCHEMA_VERSION, Column, Table, from_parquet, to_parquet
 from unitscope.tables.traverse import STEPS, UNITS
@@ -17,6 +17,7 @@ __all__ = [
     "COUNTERFACTUALS",
     "EFFECTS",
     "INVERSIONS",
+    "LINKER_DIGEST",
     "PAIRS",
     "QUALITY",
     "QUANTIFIED_STEPS",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from unitscope.tables.schema import DOUBLE, LONG, TEXT, Column, Table
 
+LINKER_DIGEST = "unitscope.linker"
+"""Metadata of the Parquet file of `quality`: the digest of the linker, which later jobs may name."""
+
 QUALITY = Table(
     "quality",
     "How well a linker does on held-out pairs, beside its baselines.",

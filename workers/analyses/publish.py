@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from unitscope.jobs.chunks import ChunkResult
-from unitscope.tables import QUALITY
+from unitscope.tables import LINKER_DIGEST, QUALITY
 from workers.analyses import page
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked, link_spec, record
@@ -58,7 +58,9 @@ def quality_table(context: Job, linked: Linked) -> pa.Table:
         rows = linked.card.metrics.get("quality", [])
     else:
         rows = record(context, "evaluate")["quality"]
-    return QUALITY.build({c.name: [row[c.name] for row in rows] for c in QUALITY.columns})
+    table = QUALITY.build({c.name: [row[c.name] for row in rows] for c in QUALITY.columns})
+    about = {**(table.schema.metadata or {}), LINKER_DIGEST: linked.card.digest}
+    return table.replace_schema_metadata(about)
 
 
 @dataclass

@@ -164,7 +164,7 @@ def _costs(search: Search, rows: Rows, moved: Doubles, look: Look, size: Size) -
 
 
 def _changes(search: Search, rows: Rows, images: Images) -> Doubles:
-    """Mean absolute differences (rows, ...) of images (rows, ..., height, width, 3) to the starts, in levels."""
+    """Mean absolute differences (rows, ...) to the starts of images (rows, ..., height, width, 3), 0..255."""
     starts = _looks(search, rows, starts=True).images.astype(np.float32)
     between = (len(starts),) + (1,) * (images.ndim - starts.ndim)
     difference = np.abs(images - starts.reshape(*between, *starts.shape[1:]))

@@ -35,6 +35,7 @@ def metadata(context: Job, spec: CounterfactualSpec) -> dict[str, str]:
     body = {
         "parts": list(context.card("parts").classes),
         "classes": list(context.card("classifier").classes),
+        "origins": list(context.card("generator").classes),
         "measures": {item.name: item.unit for item in MEASURES},
         "method": spec.method,
         "norm": spec.norm,
