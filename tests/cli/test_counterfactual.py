@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
@@ -22,6 +23,7 @@ from unitscope.jobs.specs import CounterfactualSpec, parse_spec
 from unitscope.settings import StoreSettings
 from unitscope.store import ObjectStore, open_store
 from unitscope.store.images import read_index
+from unitscope.tables import LINKER_DIGEST, QUALITY
 
 PACK = ("--pack", "avatars", "--classifier", "shortcut")
 LINK = {"classifier": "avatars/shortcut", "generator": "avatars/generator"}
@@ -175,6 +177,31 @@ def test_no_stack_here_and_no_store_is_said(me: str, monkeypatch: pytest.MonkeyP
     done = run(*PACK, "--image", me)
     assert done.exit_code == 6
     assert "there is no store in .unitscope; name the folder of a stack with --home" in done.stderr
+
+
+def test_a_job_may_stand_for_its_linker(gateway: ScriptedGateway) -> None:
+    quality = QUALITY.build({column.name: [] for column in QUALITY.columns})
+    about = {**quality.schema.metadata, LINKER_DIGEST: "cd" * 32}
+    noted = {"quality": quality.replace_schema_metadata(about)}
+
+    def end(job_id: str, tables: dict[str, pa.Table]) -> None:
+        files = quantified.files(tables)
+        artifacts = [gateway.add_artifact(job_id, name, data) for name, data in files.items()]
+        gateway.push(job_id, "SUCCEEDED", artifacts=artifacts)
+
+    gateway.created = lambda job_id: end(job_id, noted)
+    done = run(*PACK, "--watch")
+    assert f"linker: {'cd' * 6}, for --linker of later jobs" in done.stdout.splitlines()
+    fitted = next(iter(gateway.history))
+    assert run("--linker", fitted, "--target", "hat").exit_code == 0
+    *_, last = gateway.history.values()
+    assert last[0].spec.counterfactual.linker == "cd" * 32
+    gateway.created = lambda job_id: end(job_id, {"quality": quality})
+    assert run(*PACK, "--watch").exit_code == 0
+    *_, silent = gateway.history
+    done = run("--linker", silent, "--target", "hat")
+    assert done.exit_code == 6
+    assert "note no linker" in done.stderr
 
 
 def test_a_watched_job_ends_with_what_came_out(gateway: ScriptedGateway) -> None:

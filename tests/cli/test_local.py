@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.support import quantified
+from tests.support import found, quantified
 from tests.support.scripted_gateway import ScriptedGateway
 from unitscope.cli.app import app
 from unitscope.embedded.home import Endpoints, home_at
-from unitscope.tables import to_parquet
+from unitscope.tables import LINKER_DIGEST, QUALITY, to_parquet
 
 
 @pytest.fixture
@@ -24,7 +24,14 @@ def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScriptedGateway:
     def succeed(job_id: str) -> None:
         report = scripted.add_artifact(job_id, "report/index.html", b"<html>")
         moved = {7: {("glasses", "area"): 2.0}, 5: {("hair", "luminance"): -3.0}}
-        tables = {"effects": quantified.effects(moved), "units": quantified.units(list(moved))}
+        quality = QUALITY.build({column.name: [] for column in QUALITY.columns})
+        about = {**quality.schema.metadata, LINKER_DIGEST: "ab" * 32}
+        tables = {
+            "effects": quantified.effects(moved),
+            "units": quantified.units(list(moved)),
+            "quality": quality.replace_schema_metadata(about),
+            "counterfactuals": found.rows({"origin": "bun", "target": "short_hair"}),
+        }
         files = [
             scripted.add_artifact(job_id, f"tables/{name}.parquet", to_parquet(table))
             for name, table in tables.items()
@@ -57,9 +64,15 @@ def test_demo_uses_the_stack_that_runs_and_prints_the_report(
         if line[:5] in ("hair ", "glass")
     }
     assert rows == {"hair": "5", "glasses": "7"}
-    spec = next(iter(gateway.history.values()))[0].spec.quantify
+    measured, searched = (history[0].spec for history in gateway.history.values())
+    spec = measured.quantify
     assert (spec.link.seed, spec.seed, spec.shortlist) == (3, 4, 9)
     assert spec.link.classifier == "avatars/shortcut"
+    # The second job takes the linker of the first one.
+    assert (searched.counterfactual.linker, searched.counterfactual.seed) == ("ab" * 32, 4)
+    assert "reached 1 of 1" in done.stdout
+    assert "another class: unitscope-demo/counterfactual/report/index.html" in done.stdout
+    assert (tmp_path / "unitscope-demo" / "counterfactual" / "report" / "index.html").is_file()
 
 
 def test_commands_find_the_stack_of_their_home(

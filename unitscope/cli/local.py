@@ -20,6 +20,7 @@ from unitscope.cli.options import (
     example,
 )
 from unitscope.cli.output import console, duration, print_table
+from unitscope.cli.specs import noted_linker
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -61,6 +62,10 @@ DEMO_LINK = {"samples_per_class": 300, "heldout_per_class": 40}
 """Enough for a good linker on the avatars, in minutes on two cores."""
 
 
+DEMO_PAIRS = {"origins": ["bun"], "targets": ["short_hair", "hat"], "seeds": 8}
+"""Counterfactuals that show what the shortcut classifier takes a bun to be."""
+
+
 def demo(
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 2, help="Another seed gives other pictures.")] = 0,
     out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("unitscope-demo"),
@@ -78,7 +83,8 @@ def demo(
     """Go from nothing to a report.
 
     Fits a linker on the avatars, measures what every unit of a classifier does to hair, hat, glasses and
-    the other parts of a face, and writes a report in which one finds the units for each.
+    the other parts of a face, and writes a report in which one finds the units for each. Then it looks for
+    what would have to change for the classifier to say another class.
     Starts a stack of its own, unless one runs in --home already.
     """
     from unitscope.client import Client
@@ -152,7 +158,23 @@ def _analyse(client: Client, spec: dict[str, Any], out: Path) -> None:
     result.download(out)
     _show_units(result)
     typer.echo(f"\n{handle.id} took {duration(status.seconds)}")
+    if linker := noted_linker(result):
+        typer.echo(f"what it would take to say another class: {_counterfactuals(client, linker, spec, out)}")
     typer.echo(f"report: {out / 'report' / 'index.html'}")
+
+
+def _counterfactuals(client: Client, linker: str, spec: dict[str, Any], out: Path) -> Path:
+    """Searches for counterfactuals with the linker of the demo; the path of their report."""
+    from unitscope.cli.jobs import follow_to_end
+    from unitscope.selection.counterfactuals import summary
+
+    handle = client.submit("counterfactual", {"linker": linker, "seed": spec["seed"], **DEMO_PAIRS})
+    typer.echo(f"{handle.id}: what would have to change for it to say another class than a bun?")
+    follow_to_end(handle)
+    result = handle.result()
+    result.download(out / "counterfactual")
+    typer.echo(summary(result.table("counterfactuals")))
+    return out / "counterfactual" / "report" / "index.html"
 
 
 def _show_units(result: Result) -> None:
