@@ -77,15 +77,20 @@ def verdicts(found: Mapping[tuple[str, str], Array | None]) -> dict[str, Any]:
         found: Mean changes (2, parts) by pair; None where too few rows were reached.
     """
     right: dict[str, int] = dict.fromkeys(("area", "colour", "area_or_colour"), 0)
-    missed: dict[str, str] = {}
+    missed: list[dict[str, str]] = [{}, {}]
     for (origin, target), mean in found.items():
         most = ["nothing"] * 2 if mean is None else [PARTS[k] for k in mean.argmax(1)]
         hits = [part in known_parts(origin, target) for part in most]
         for name, hit in zip(right, (*hits, any(hits)), strict=True):
             right[name] += hit
-        if not all(hits):
-            missed[f"{origin} to {target}"] = f"area: {most[0]}, colour: {most[1]}"
-    return {**{name: share(count, len(found)) for name, count in right.items()}, "missed": missed}
+        for k in (0, 1):
+            if not hits[k]:
+                missed[k][f"{origin} to {target}"] = most[k]
+    return {
+        **{name: share(count, len(found)) for name, count in right.items()},
+        "missed_in_area": missed[0],
+        "most_in_colour_where_missed": dict(Counter(missed[1].values())),
+    }
 
 
 def drawn_pairs(judge: ruler.Ruler, seed: int) -> dict[str, Any]:

@@ -92,11 +92,8 @@ def test_pairs_are_judged_by_the_part_that_changes_most() -> None:
         }
     )
     assert [found[name]["share"] for name in ("area", "colour", "area_or_colour")] == [0.5, 0.25, 0.5]
-    assert found["missed"] == {
-        "bun to hat": "area: hat, colour: face",
-        "hat to beanie": "area: hair, colour: face",
-        "beanie to hat": "area: nothing, colour: nothing",
-    }
+    assert found["missed_in_area"] == {"hat to beanie": "hair", "beanie to hat": "nothing"}
+    assert found["most_in_colour_where_missed"] == {"face": 2, "nothing": 1}
 
 
 def test_what_takes_the_sunglasses_off_leaves_other_readings_alone() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -95,6 +94,8 @@ def table_files(artifacts: Iterable[str], name: str) -> list[str]:
 def read_tables(shards: Iterable[bytes], columns: Sequence[str] | None = None) -> pa.Table:
     """Shards of one table, in order, as one; at most one of them is in memory as Parquet.
 
+    This thread alone reads: see `unitscope.tables.from_parquet`.
+
     Raises:
         InvalidArgumentError: A column is missing (reason UNKNOWN_COLUMN).
         DataLossError: A shard is no Parquet file (reason NOT_PARQUET).
@@ -105,7 +106,7 @@ def read_tables(shards: Iterable[bytes], columns: Sequence[str] | None = None) -
     tables = []
     for data in shards:
         try:
-            file = pq.ParquetFile(io.BytesIO(data))
+            file = pq.ParquetFile(pa.BufferReader(data))
         except pa.ArrowInvalid as error:
             raise DataLossError(f"the table is no Parquet file: {error}", reason="NOT_PARQUET") from error
         missing = set(columns or ()) - set(file.schema_arrow.names)
@@ -116,7 +117,7 @@ def read_tables(shards: Iterable[bytes], columns: Sequence[str] | None = None) -
                 reason="UNKNOWN_COLUMN",
                 field="columns",
             )
-        table = file.read(columns)
+        table = file.read(columns, use_threads=False)
         tables.append(table if columns is None else table.select(columns))
     return tables[0] if len(tables) == 1 else pa.concat_tables(tables)
 

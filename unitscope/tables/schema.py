@@ -64,8 +64,12 @@ def to_parquet(table: pa.Table) -> bytes:
 
 
 def from_parquet(data: bytes) -> pa.Table:
-    """The table of Parquet bytes."""
-    return pq.read_table(io.BytesIO(data))
+    """The table of Parquet bytes, read by this thread alone.
+
+    Threads that Arrow reads with may outlive their work: now and then a process aborts, or hangs, at its end
+    (apache/arrow issues 34314 and 50482).
+    """
+    return pq.read_table(pa.BufferReader(data), use_threads=False)
 
 
 TEXT, INT, LONG, FLOAT, DOUBLE = (
