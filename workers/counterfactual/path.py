@@ -22,6 +22,9 @@ from workers.counterfactual.refine import pursue, refine
 from workers.counterfactual.result import Counterfactual, Outcome
 from workers.counterfactual.search import Search
 
+_MORE = 10.0
+"""How much more plausibility counts each time that fewer units would not do."""
+
 
 @dataclass(frozen=True)
 class PathSettings:
@@ -35,6 +38,7 @@ class PathSettings:
         pursuits: The most rounds of gradients through the picture for rows that cross on no ray; 0 for none.
         refinements: The most rounds of refinement; 0 for none.
         second_try: Whether rows whose first ray does not cross get another one.
+        denser_tries: Further tries of ``l1`` with plausibility, for rows that few units take nowhere.
     """
 
     size: Size = field(default_factory=lambda: Size(plausibility=1.0))
@@ -43,6 +47,7 @@ class PathSettings:
     pursuits: int = 4
     refinements: int = 1
     second_try: bool = True
+    denser_tries: int = 3
 
 
 def path(
@@ -87,6 +92,8 @@ def path(
         _cross_at_boundary(search, settings)
         if settings.second_try:
             _cross_with_lead(search, settings)
+        if settings.size.norm == "l1" and settings.size.plausibility > 0:
+            _cross_less_sparse(search, settings)
         try:
             pursue(search, _rows(search, Outcome.NOT_CROSSED), settings.size, settings.pursuits)
             refine(search, _rows(search, Outcome.REACHED), settings.size, settings.refinements)
@@ -149,3 +156,20 @@ def _cross_with_lead(search: Search, settings: PathSettings) -> None:
     search.over[rows] = False
     if len(rows):
         cross(search, rows, shifts, settings.crossing, again=True)
+
+
+def _cross_less_sparse(search: Search, settings: PathSettings) -> None:
+    """Further rays for rows that few units take nowhere: plausibility counts more, so that more units move.
+
+    A shift of few units is as no image has it, and the picture need not answer to it.
+    """
+    for _ in range(settings.denser_tries):
+        rows = _rows(search, Outcome.NOT_CROSSED)
+        if not len(rows):
+            return
+        search.weight[rows] *= _MORE
+        found = _boundary(search, rows, settings)
+        rows, shifts = rows[~found.unreachable], found.shifts[~found.unreachable]
+        search.over[rows] = False
+        if len(rows):
+            cross(search, rows, shifts, settings.crossing, again=True)

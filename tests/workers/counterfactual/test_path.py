@@ -233,6 +233,20 @@ def test_sparse_paths_move_fewer_units(world: World, plain: list[Counterfactual]
     assert np.mean([sparse[k].l0 for k in both]) < 0.5 * np.mean([plain[k].l0 for k in both])
 
 
+def test_what_few_units_take_nowhere_is_tried_with_more() -> None:
+    world = make_world(seed=1)
+    settings = PathSettings(Size("l1", plausibility=0.1), pursuits=0, refinements=0)
+    rows = path(world.models, **arguments(world), settings=settings)
+    once = path(world.models, **arguments(world), settings=replace(settings, denser_tries=0))
+    more = [k for k in range(len(rows)) if rows[k].reached and not once[k].reached]
+    assert more
+    features, _, targets = world.pairs()
+    for k in more:
+        assert world.models.look((features[k] + rows[k].shift)[None]).logits.argmax() == targets[k]
+    # Rows that crossed at once stay as they were.
+    assert all(np.array_equal(rows[k].shift, once[k].shift) for k in range(len(rows)) if once[k].reached)
+
+
 def test_carriers_and_strips_tell_of_the_way(world: World) -> None:
     before = world.generator.renders
     rows = path(world.models, **arguments(world, 0, 4, 8, 12), top=3, frames=7)
