@@ -60,6 +60,7 @@ def data(pairs: list[tuple[str, str]], own: int = 1, shown: int = 1) -> Counterf
     return CounterfactualData(
         method="path",
         norm="l2",
+        plausibility=1.0,
         start="own",
         parts=PARTS,
         measures=MEASURES,

@@ -367,6 +367,9 @@ def test_the_method_told_is_the_method_used(small: ReportData, method: str, norm
     assert ("smallest sum of moves (L1)" in text) == (norm == "l1")
     assert ("Gradient descent on a shift" in text) == (method == "descent")
     assert ("DeepFool" in text) == (method == "path")
+    assert ("with a weight of 1, the least unusual" in text) == (method == "path")
+    plain = build(altered(small, method=method, norm=norm, start=start, plausibility=0.0)).decode()
+    assert "the least unusual" not in plain
     assert ("w(r′) = A r′ + b" in text) == (start == "linked")
     for source in ("arXiv 2409.16865", "Wachter", "Verma"):
         assert source in text

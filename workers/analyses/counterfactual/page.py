@@ -65,6 +65,7 @@ def counterfactual_report(context: Job, spec: CounterfactualSpec, found: Rows, t
     data = CounterfactualData(
         method=spec.method,
         norm=spec.norm,
+        plausibility=spec.plausibility,
         start=spec.start,
         parts=context.card("parts").classes,
         measures=MEASURES,

@@ -67,6 +67,7 @@ class CounterfactualData:
     Attributes:
         method: ``path`` or ``descent``.
         norm: ``l2`` or ``l1``.
+        plausibility: Weight of how unusual a shift is, 0 for none; of ``path``.
         start: ``own`` or ``linked``.
         parts: Names of the parts, in the order of the labels.
         measures: The measures, in their order.
@@ -83,6 +84,7 @@ class CounterfactualData:
 
     method: str
     norm: str
+    plausibility: float
     start: str
     parts: Sequence[str]
     measures: Sequence[MeasureLike]

@@ -157,17 +157,24 @@ def methods(data: CounterfactualData) -> dict[str, str]:
             if data.norm == "l1"
             else "the smallest length (L2)"
         )
+        usual = (
+            " and, with a weight of "
+            f"{data.plausibility:g}, the least unusual (its Mahalanobis length by the covariance of the "
+            "features of generated images)"
+            if data.plausibility > 0
+            else ""
+        )
         how = (
             "The shift of the features over the boundary of the classifier’s head with "
-            f"{norm}, no feature pushed below what the layer can give; then the crossing on rendered "
-            "pictures, by bisection along that way, and from there a smaller shift where gradients through "
-            "the picture show one."
+            f"{norm}{usual}, no feature pushed below what the layer can give; then the crossing on rendered "
+            "pictures, by division of that way, and from there a smaller shift where gradients through "
+            "the picture show one that changes no more of it."
         )
     start = (
-        "The base image’s own latent, moved by what the link says about the shift: w(r′) = w₀ + A (r′ − r). "
+        "The base image’s own latent, moved by what the linker says about the shift: w(r′) = w₀ + A (r′ − r). "
         "The first picture is the base image itself."
         if data.start == "own"
-        else "What the link makes of the features, w(r′) = A r′ + b, as published. The first picture is the "
+        else "What the linker makes of the features, w(r′) = A r′ + b, as published. The first picture is the "
         "linked one and need not look like the image that the features were read in."
     )
     return {"method": how, "start": start}
