@@ -171,10 +171,10 @@ def methods(data: CounterfactualData) -> dict[str, str]:
             "the picture show one that changes no more of it."
         )
     start = (
-        "The base image’s own latent, moved by what the linker says about the shift: w(r′) = w₀ + A (r′ − r). "
-        "The first picture is the base image itself."
+        "The base image’s own latent, moved by what the linker says about the shift: "
+        "w(r′) = w₀ + A (r′ − r). The first picture is the base image itself."
         if data.start == "own"
-        else "What the linker makes of the features, w(r′) = A r′ + b, as published. The first picture is the "
-        "linked one and need not look like the image that the features were read in."
+        else "What the linker makes of the features, w(r′) = A r′ + b, as published. The first picture is "
+        "the linked one and need not look like the image that the features were read in."
     )
     return {"method": how, "start": start}
