@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -150,3 +152,26 @@ def test_deleting_leaves_no_folders_and_disturbs_no_writer(tmp_path: Path) -> No
     assert failures == []
     assert store.children("jobs/") == []
     assert not (tmp_path / "jobs").exists()
+
+
+@pytest.mark.parametrize("key", ["deep/below/object", "object"])
+def test_a_store_that_goes_away_amid_a_write_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Its folder may be a mount: what came in its place would hide it, and keep it from coming back."""
+    store = DirectoryStore(tmp_path / "store")
+    written = store._written
+
+    @contextmanager
+    def away_by_then(data: bytes) -> Iterator[Path]:
+        with written(data) as temporary:
+            shutil.move(tmp_path / "store", tmp_path / "away")
+            yield temporary
+
+    monkeypatch.setattr(store, "_written", away_by_then)
+    with pytest.raises(UnavailableError):
+        store.create(key, b"1")
+    assert not (tmp_path / "store").exists()
+    shutil.move(tmp_path / "away", tmp_path / "store")
+    monkeypatch.undo()
+    assert store.create(key, b"1")

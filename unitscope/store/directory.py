@@ -44,7 +44,7 @@ class DirectoryStore:
         if path.exists():
             return False
         with self._errors(key), self._written(data) as temporary:
-            if not _in_folder(path, lambda: _linked(temporary, path)):
+            if not _in_folder(self.root, path, lambda: _linked(temporary, path)):
                 return False
             with suppress(FileNotFoundError):  # Deleted again already.
                 _sync_folder(path.parent)
@@ -54,7 +54,7 @@ class DirectoryStore:
         """Stores the bytes, replacing what is there."""
         path = self._path(key)
         with self._errors(key), self._written(data) as temporary:
-            _in_folder(path, lambda: bool(temporary.replace(path)))
+            _in_folder(self.root, path, lambda: bool(temporary.replace(path)))
 
     def get(self, key: str) -> bytes:
         """The bytes of an object."""
@@ -183,15 +183,31 @@ def _info(key: str, found: os.stat_result) -> ObjectInfo:
     return ObjectInfo(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
 
-def _in_folder(path: Path, place: Callable[[], bool]) -> bool:
+def _in_folder(root: Path, path: Path, place: Callable[[], bool]) -> bool:
     """Places a file in its folder, which is made again where a deletion removes it in between."""
     for _ in range(20):
         # Making a folder fails as "it exists" where it is removed before one can look what it is.
         with suppress(FileNotFoundError, FileExistsError):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(root, path.parent)
             return place()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(root, path.parent)
     return place()
+
+
+def _make_folder(root: Path, folder: Path) -> None:
+    """Makes a folder below the root, but never the root: it may be a mount that is away.
+
+    Raises:
+        FileNotFoundError: The root is not there.
+    """
+    if folder == root:
+        root.stat()
+        return
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileNotFoundError:
+        _make_folder(root, folder.parent)
+        folder.mkdir(exist_ok=True)
 
 
 def _linked(temporary: Path, path: Path) -> bool:

@@ -143,6 +143,7 @@ def test_sigterm_leaves_nothing_behind(pack: Path, triton: RunningGenerator) -> 
         assert len(family) == 4, "the server, and a process for each of three models"
         assert [name for name in os.listdir("/dev/shm") if name.startswith(mark)]
     assert running.process.returncode == 0
+    psutil.wait_procs(family, timeout=30)  # Killed they are; the kernel may still be at it.
     assert not [process for process in family if _alive(process)]
     assert not [name for name in os.listdir("/dev/shm") if name.startswith(mark)]
     assert _processes(triton, "tritonserver"), "the first one goes on"
