@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from unitscope.client import Client
-from unitscope.client.handle import Result
+from unitscope.client.handle import JobHandle, Result
 from unitscope.embedded import Embedded
 from unitscope.jobs import layout
 from unitscope.jobs.chunks import decode
@@ -65,13 +65,22 @@ def fit_linker(client: Client, store: DirectoryStore, classifier: str, samples: 
     return str(decode(store.get(chunk.key)).record["digest"])
 
 
-def search(client: Client, spec: Mapping[str, Any]) -> tuple[list[Row], Result, float]:
-    """Carries a job out; its rows whose target is another class, the result, and its seconds."""
-    start = time.perf_counter()
-    result = client.submit("counterfactual", {"frames": 2, "keep": "none", **spec}).result()
-    seconds = time.perf_counter() - start
+def submit(client: Client, spec: Mapping[str, Any]) -> JobHandle:
+    """Begins a job; no pictures are kept, and film strips are short, unless the spec says otherwise."""
+    return client.submit("counterfactual", {"frames": 2, "keep": "none", **spec})
+
+
+def rows_of(result: Result) -> list[Row]:
+    """The rows of a job whose target is another class."""
     rows = result.table("counterfactuals").to_pylist()
-    return [row for row in rows if row["outcome"] != "same_class"], result, seconds
+    return [row for row in rows if row["outcome"] != "same_class"]
+
+
+def search(client: Client, spec: Mapping[str, Any]) -> tuple[list[Row], Result, float]:
+    """Carries a job out; its rows, the result, and its seconds."""
+    start = time.perf_counter()
+    result = submit(client, spec).result()
+    return rows_of(result), result, time.perf_counter() - start
 
 
 def share(hits: float, trials: int) -> dict[str, float | int | None]:
@@ -161,14 +170,16 @@ def measure(models: Path, home: Path, options: argparse.Namespace) -> dict[str, 
             "seed": options.seed,
         }
         rows, _, seconds = search(client, {**spec, "seeds": options.seeds})
-        found: dict[str, list[Row]] = {"path": [], "descent": []}
-        spent = dict.fromkeys(found, 0.0)
-        for origin, target in PAIRS:
-            pair = {"origins": [origin], "targets": [target], "seeds": options.pair_seeds}
-            for method, start in (("path", "linked"), ("descent", "linked")):
-                more, _, taken = search(client, {**spec, **pair, "method": method, "start": start})
-                found[method] += more
-                spent[method] += taken
+        jobs: dict[str, list[JobHandle]] = {"path": [], "descent": []}
+        for method, handles in jobs.items():
+            for origin, target in PAIRS:
+                pair = {"origins": [origin], "targets": [target], "seeds": options.pair_seeds}
+                handles.append(submit(client, {**spec, **pair, "method": method, "start": "linked"}))
+        # They run side by side: a search that reaches nothing takes all its steps, one call after another.
+        found = {
+            method: [row for handle in handles for row in rows_of(handle.result())]
+            for method, handles in jobs.items()
+        }
     own, linked, theirs = (by_image(each) for each in (rows, found["path"], found["descent"]))
     return {
         "linker_samples_per_class": options.samples,
@@ -180,8 +191,8 @@ def measure(models: Path, home: Path, options: argparse.Namespace) -> dict[str, 
         },
         "six_pairs": {
             "images_per_pair": options.pair_seeds,
-            "descent": {**described(found["descent"]), "jobs_seconds": spent["descent"]},
-            "path_linked": {**described(found["path"]), "jobs_seconds": spent["path"]},
+            "descent": described(found["descent"]),
+            "path_linked": described(found["path"]),
             "path_own": described([own[key] for key in theirs]),
             "path_linked_over_descent": compared(linked, theirs),
             "path_own_over_descent": compared(own, theirs),
