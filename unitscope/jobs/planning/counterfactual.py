@@ -25,7 +25,7 @@ OWN_IMAGES = -1
 """Stands for a class where the base images are the user's own."""
 NO_IMAGES = -2
 """Stands for a class where no origin exists: a chunk without rows."""
-ROWS_PER_CHUNK = {"path": 32, "descent": 8}
+ROWS_PER_CHUNK = {"path": 32, "descent": 4}
 IMAGES_PER_BASE = 64
 IMAGES_PER_INVERSION = 8
 RENDERS_PER_INVERSION = 100
