@@ -39,7 +39,8 @@ def test_a_new_file_is_not_for_everybody(tmp_path):
 def test_check_names_people_and_wrong_lines_and_quotes_neither_hash_nor_token(tmp_path):
     file = tmp_path / "tokens"
     line = json.loads(run("create", "--project", "lab", "--name", "alice", "-o", "json").stdout)["line"]
-    file.write_text(f"{line}\n{line.replace('alice', 'old')[:-1]}0 2020-01-31\nbob lab ust_the-token\n")
+    other = "1" if line.endswith("0") else "0"
+    file.write_text(f"{line}\n{line.replace('alice', 'old')[:-1]}{other} 2020-01-31\nbob lab ust_the-token\n")
     done = run("check", str(file))
     assert done.exit_code == 2
     assert ("alice" in done.stdout, "never" in done.stdout, "no" in done.stdout.split()) == (True,) * 3
