@@ -16,7 +16,6 @@ import json
 import os
 import random
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from typing import Any
 import grpc
 import psutil
 
+from unitscope.embedded.ports import free_ports
 from unitscope.jobs import layout, planning
 from unitscope.jobs.chunks import ChunkResult, encode
 from unitscope.jobs.convert import spec_to_proto
@@ -282,9 +282,7 @@ def main() -> None:
     if options.worker:
         work(options.worker)
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_ports(1)[0]}"
     with tempfile.TemporaryDirectory(prefix="unitscope-load-") as name:
         folder = Path(name)
         gateway = serve(folder, address)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 import kombu
 
 from unitscope.embedded import guardian
+from unitscope.embedded.ports import free_ports
 
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """Debian's server without the wrapper that would change to the system's user."""
@@ -161,16 +161,6 @@ def running(node: Node) -> Iterator[Node]:
         yield node
     finally:
         node.kill()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [int(item.getsockname()[1]) for item in held]
-    finally:
-        for item in held:
-            item.close()
 
 
 def ask_to_end(process: subprocess.Popen[bytes]) -> None:

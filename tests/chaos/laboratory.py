@@ -146,7 +146,7 @@ class Laboratory:
             self._outside[name] = Supervised(program, f"{self._mark}{name}/", folder, folder / "output.log")
             self._outside[name].start()
         try:
-            self._until(lambda: all(p.state.state == "healthy" for p in self._outside.values()))
+            self._until(self._outside_is_healthy)
             self._exit.enter_context(self.stack)
         except BaseException:
             self._exit.close()
@@ -238,6 +238,14 @@ class Laboratory:
             with suppress(ProcessLookupError):
                 os.kill(chance.choice(running), signal.SIGKILL)
                 return name
+
+    def _outside_is_healthy(self) -> bool:
+        states = {name: program.state.state for name, program in self._outside.items()}
+        for name, state in states.items():
+            if state == "failed":
+                log = (self._folder / name / "output.log").read_text(errors="replace")
+                raise AssertionError(f"{name} does not start:\n{log[-4000:]}")
+        return all(state == "healthy" for state in states.values())
 
     def _until(self, true: Callable[[], bool], seconds: float = START_SECONDS) -> None:
         until = time.monotonic() + seconds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -154,20 +153,6 @@ def test_a_stack_is_found_only_while_its_home_is_locked(tmp_path: Path) -> None:
     lock = home.lock()
     assert find(home.root) is None
     os.close(lock)
-
-
-def test_taken_ports_are_replaced_by_free_ones() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        chosen = Endpoints.allocate()
-        assert len({getattr(chosen, name) for name in vars(chosen)}) == 6
-        from unitscope.embedded.home import _free_ports
-
-        replaced = _free_ports([port])
-        assert replaced != [port]
-    assert _free_ports([port]) == [port]
 
 
 def test_models_are_looked_for_here_and_beside_the_code(

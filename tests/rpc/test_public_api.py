@@ -28,7 +28,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from tests.store import weed
 from tests.support.certificates import Authority, Pair
-from tests.support.generator import free_port
+from unitscope.embedded.ports import free_ports
 from unitscope.errors import NotFoundError, UnauthenticatedError, UnavailableError, UnitScopeError
 from unitscope.jobs.convert import spec_to_proto
 from unitscope.jobs.specs import parse_spec
@@ -119,7 +119,7 @@ def running(folder: Path, endpoint: str, url: str) -> Iterator[Lab]:
     }
     for name, text in files.items():
         (folder / name).write_text(text)
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{free_ports(1)[0]}"
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),

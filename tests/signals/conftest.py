@@ -7,8 +7,8 @@ import pytest
 
 from tests.signals.scraped import Family, families
 from tests.support.collector import Collector, collecting
-from tests.support.generator import free_port
 from unitscope import signals
+from unitscope.embedded.ports import free_ports
 from unitscope.settings import MetricsSettings, TracesSettings
 from unitscope.signals import metrics, traces
 
@@ -20,7 +20,7 @@ def metered() -> Iterator[Callable[[str], Scrape]]:
     """Begins the metrics of a program in this process; gives what reads them."""
 
     def begin(program: str) -> Scrape:
-        port = free_port()
+        port = free_ports(1)[0]
         metrics.begin(program, MetricsSettings(port=port))
 
         def scrape() -> dict[str, Family]:

@@ -13,9 +13,9 @@ import pytest
 
 from tests.signals.scraped import Family, families, table, words
 from tests.support.collector import Span, collecting
-from tests.support.generator import free_port
 from tests.support.tiny_pack import CLASSIFIER, GENERATOR, write_tiny_pack
 from unitscope.embedded import Embedded
+from unitscope.embedded.ports import free_or_wanted, free_ports
 from unitscope.embedded.programs import NAMES
 from unitscope.jobs.state import read_plan
 from unitscope.signals.traces import trace_id
@@ -47,8 +47,12 @@ class Told:
 
 
 def first_port() -> int:
-    """The first of some consecutive ports that are free."""
-    return free_port() // 10 * 10
+    """The first of ten consecutive ports that are free."""
+    while True:
+        first = free_ports(1)[0] // 10 * 10
+        ports = [*range(first, first + 10)]
+        if free_or_wanted(ports) == ports:
+            return first
 
 
 def scrape(port: int) -> dict[str, Family]:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.signals.scraped import Family
-from tests.support.generator import free_port
 from unitscope import signals
 from unitscope.embedded.home import Endpoints, home_at
+from unitscope.embedded.ports import free_ports
 from unitscope.embedded.programs import programs
 from unitscope.errors import FailedPreconditionError, InternalError
 from unitscope.settings import MetricsSettings
@@ -74,7 +74,7 @@ def test_a_port_that_is_taken_is_named() -> None:
 def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(FailedPreconditionError, match=r"unitscope\[signals\]"):
-        metrics.begin("linker", MetricsSettings(port=free_port()))
+        metrics.begin("linker", MetricsSettings(port=free_ports(1)[0]))
 
 
 POOL = """
@@ -110,7 +110,7 @@ if __name__ == "__main__":
 def test_processes_of_a_pool_are_added_up_and_dead_ones_hold_nothing(tmp_path: Path) -> None:
     script = tmp_path / "pool.py"
     script.write_text(POOL)
-    port = free_port()
+    port = free_ports(1)[0]
     left = tmp_path / f"unitscope-metrics-{port}-killed"
     left.mkdir()
     environment = {

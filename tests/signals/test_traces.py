@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.support.collector import Collector, Span
-from tests.support.generator import free_port
+from unitscope.embedded.ports import free_ports
 from unitscope.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 from unitscope.jobs import broker
 from unitscope.settings import TracesSettings
@@ -106,7 +106,7 @@ def test_ids_for_the_log_are_those_of_the_span(collector: Collector) -> None:
 
 
 def test_a_collector_that_is_away_does_not_hold_the_program_up() -> None:
-    traces.begin("worker", TracesSettings(endpoint=f"http://127.0.0.1:{free_port()}"))
+    traces.begin("worker", TracesSettings(endpoint=f"http://127.0.0.1:{free_ports(1)[0]}"))
     with traces.span("x"):
         pass
     began = time.monotonic()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import urllib3
 from minio import Minio
 from pydantic import SecretStr
 
+from unitscope.embedded.ports import free_ports
 from unitscope.settings import StoreSettings
 
 ACCESS, SECRET, BUCKET = "tester", "not-a-secret-1234", "unitscope"
@@ -51,12 +51,14 @@ class Weed:
         identity = {"name": "tester", "credentials": [keys], "actions": actions}
         config.write_text(json.dumps({"identities": [identity]}))
         data.mkdir(exist_ok=True)
-        master, volume, filer, s3, https = _free_ports(5)
+        master, volume, filer, s3, https, *grpc = free_ports(9)
         command = (
             str(binary()), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={data}",
             f"-master.port={master}", f"-volume.port={volume}", "-filer", f"-filer.port={filer}",
             "-s3", f"-s3.port={s3}", f"-s3.config={config}", "-master.volumeSizeLimitMB=64",
             "-volume.max=20", "-master.telemetry=false",
+            f"-master.port.grpc={grpc[0]}", f"-volume.port.grpc={grpc[1]}",
+            f"-filer.port.grpc={grpc[2]}", f"-s3.port.grpc={grpc[3]}",
             "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false",
         )  # fmt: skip
         if certificate is None:
@@ -110,23 +112,3 @@ def make_bucket(endpoint: str) -> bool:
         client.put_object(BUCKET, "ready", io.BytesIO(), 0)
         return True
     return False
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free together with the one 10000 above, which weed uses for gRPC."""
-    found: list[int] = []
-    candidate = 20_000 + (time.monotonic_ns() // 1000) % 9_000
-    while len(found) < count:
-        candidate += 1
-        if _free(candidate) and _free(candidate + 10_000):
-            found.append(candidate)
-    return found
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

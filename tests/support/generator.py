@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import tritonclient.grpc as v2
 from services.generator.parts.cards import usable
 from services.generator.probe import Probe
 from services.generator.v2_program import make_server
+from unitscope.embedded.ports import free_ports
 from unitscope.errors import UnavailableError
 from unitscope.models.cards import ModelCard
 from unitscope.models.registry import Registry
@@ -131,7 +131,7 @@ def generator_program(root: Path, server: str, **environment: str) -> Iterator[R
         environment: Further settings.
     """
     cards = Registry(root).cards("generator")
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{free_ports(1)[0]}"
     env = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -190,11 +190,3 @@ def _renders(probe: Probe) -> bool:
     except UnavailableError:
         return False
     return False
-
-
-def free_port() -> int:
-    """A port on loopback that nobody uses at the moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

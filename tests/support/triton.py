@@ -14,7 +14,8 @@ from tritonclient.utils import InferenceServerException
 
 from services.generator.settings import GeneratorSettings
 from services.generator.triton_server import command_line, environment, find_triton, lay_backends
-from tests.support.generator import PATIENCE, free_port
+from tests.support.generator import PATIENCE
+from unitscope.embedded.ports import free_ports
 
 
 @contextlib.contextmanager
@@ -26,7 +27,7 @@ def triton_over(repository: Path, scratch: Path, *flags: str) -> Iterator[str]:
         scratch: A folder for its backends.
         flags: Further options of the command line.
     """
-    binary, address = find_triton(), f"127.0.0.1:{free_port()}"
+    binary, address = find_triton(), f"127.0.0.1:{free_ports(1)[0]}"
     lay_backends(binary, scratch / "backends")
     settings = GeneratorSettings(http_port=0, metrics_port=0)
     shared = f"unitscope-test-{os.getpid()}-"

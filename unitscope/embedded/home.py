@@ -6,14 +6,13 @@ import fcntl
 import hashlib
 import json
 import os
-import socket
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import unitscope
+from unitscope.embedded.ports import free_or_wanted
 from unitscope.errors import FailedPreconditionError
 from unitscope.settings import ModelSettings
 
@@ -36,7 +35,7 @@ class Endpoints:
     def allocate(cls) -> Endpoints:
         """The default ports where they are free, and other free ports where they are not."""
         ports = (int(address.rpartition(":")[2]) for address in asdict(cls()).values())
-        return cls(*(f"127.0.0.1:{port}" for port in _free_ports(ports)))
+        return cls(*(f"127.0.0.1:{port}" for port in free_or_wanted(ports)))
 
 
 @dataclass(frozen=True)
@@ -152,22 +151,3 @@ def _locked(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
-
-
-def _free_ports(wanted: Iterable[int]) -> list[int]:
-    """The wanted ports on loopback where they are free; others in their place where not."""
-    held: list[socket.socket] = []
-    try:
-        for port in wanted:
-            item = socket.socket()
-            held.append(item)
-            # As servers do: a port on which only old connections linger counts as free.
-            item.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                item.bind(("127.0.0.1", port))
-            except OSError:
-                item.bind(("127.0.0.1", 0))
-        return [int(item.getsockname()[1]) for item in held]
-    finally:
-        for item in held:
-            item.close()

@@ -5,7 +5,7 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from services.generator.v2_program import make_server
-from tests.support.generator import free_port
+from unitscope.embedded.ports import free_ports
 from unitscope.errors import (
     DeadlineError,
     FailedPreconditionError,
@@ -160,7 +160,7 @@ def test_the_renderer_names_itself(context):
 
 
 def test_servers_that_are_away_are_unavailable(context):
-    nowhere = f"127.0.0.1:{free_port()}"
+    nowhere = f"127.0.0.1:{free_ports(1)[0]}"
     generator = GeneratorClient(nowhere, context.card("generator"), 5)
     calls = [
         lambda: generator.renderer(),
