@@ -17,9 +17,6 @@ wherever it does not arrive): its calls are a lower bound, and so may be the sha
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -27,15 +24,13 @@ from typing import Any
 
 import numpy as np
 
+from bench.jobs import arguments, carried_out, fit_linker, link_spec, print_figures
 from unitscope.client import Client
 from unitscope.client.handle import JobHandle, Result
 from unitscope.embedded import Embedded
-from unitscope.jobs import layout
-from unitscope.jobs.chunks import decode
 from unitscope.store.directory import DirectoryStore
 from workers.statistics import wilson
 
-GENERATOR = "avatars/generator"
 PAIRS = (
     ("short_hair", "long_hair"),
     ("long_hair", "bun"),
@@ -46,30 +41,11 @@ PAIRS = (
 )
 """Of every kind: hair to hair, hat to hat, hair to hat."""
 GOAL_OF_CALLS = 0.1
+QUIET = {"frames": 2, "keep": "none"}
+"""Short film strips, and no pictures kept."""
 
 Row = dict[str, Any]
 Key = tuple[str, str, int]
-
-
-def fit_linker(client: Client, store: DirectoryStore, classifier: str, samples: int) -> str:
-    """Fits a linker of so many images a class; its digest."""
-    job = client.submit(
-        "link",
-        {
-            "classifier": classifier,
-            "generator": GENERATOR,
-            "samples_per_class": samples,
-            "heldout_per_class": 20,
-        },
-    )
-    job.result()
-    (chunk,) = store.objects(layout.stage(job.id, "evaluate"))
-    return str(decode(store.get(chunk.key)).record["digest"])
-
-
-def submit(client: Client, spec: Mapping[str, Any]) -> JobHandle:
-    """Begins a job; no pictures are kept, and film strips are short, unless the spec says otherwise."""
-    return client.submit("counterfactual", {"frames": 2, "keep": "none", **spec})
 
 
 def rows_of(result: Result) -> list[Row]:
@@ -80,9 +56,8 @@ def rows_of(result: Result) -> list[Row]:
 
 def search(client: Client, spec: Mapping[str, Any]) -> tuple[list[Row], Result, float]:
     """Carries a job out; its rows, the result, and its seconds."""
-    start = time.perf_counter()
-    result = submit(client, spec).result()
-    return rows_of(result), result, time.perf_counter() - start
+    _, result, seconds = carried_out(client, "counterfactual", {**QUIET, **spec})
+    return rows_of(result), result, seconds
 
 
 def share(hits: float, trials: int) -> dict[str, float | int | None]:
@@ -168,7 +143,7 @@ def measure(models: Path, home: Path, options: argparse.Namespace) -> dict[str, 
     store = DirectoryStore(home / "store")
     with Embedded(home, models) as stack, stack.client() as client:
         spec = {
-            "linker": fit_linker(client, store, "avatars/clean", options.samples),
+            "linker": fit_linker(client, store, link_spec("avatars/clean", options.samples)),
             "seed": options.seed,
         }
         rows, _, seconds = search(client, {**spec, "seeds": options.seeds})
@@ -177,7 +152,7 @@ def measure(models: Path, home: Path, options: argparse.Namespace) -> dict[str, 
             for origin, target in PAIRS:
                 pair = {"origins": [origin], "targets": [target], "seeds": options.pair_seeds}
                 how = {"method": method, "start": "linked", "max_steps": options.descent_steps}
-                handles.append(submit(client, {**spec, **pair, **how}))
+                handles.append(client.submit("counterfactual", {**QUIET, **spec, **pair, **how}))
         # They run side by side: a search that reaches nothing takes all its steps, one call after another.
         found = {
             method: [row for handle in handles for row in rows_of(handle.result())]
@@ -207,9 +182,7 @@ def measure(models: Path, home: Path, options: argparse.Namespace) -> dict[str, 
 
 def main() -> None:
     """Prints the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", type=Path, default=Path("models"), help="the registry's folder")
-    parser.add_argument("--home", type=Path, help="a folder to work in, kept; else a temporary one")
+    parser = arguments(__doc__)
     parser.add_argument("--samples", type=int, default=300, help="images a class to fit the linker")
     parser.add_argument("--seeds", type=int, default=20, help="images a class, each to every other class")
     parser.add_argument("--pair-seeds", type=int, default=10, help="images of each of the six pairs")
@@ -220,9 +193,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.pair_seeds > options.seeds:
         parser.error(f"--pair-seeds is {options.pair_seeds}; at most --seeds, {options.seeds}, is possible")
-    with tempfile.TemporaryDirectory() as folder:
-        figures = measure(options.models, options.home or Path(folder), options)
-    print(json.dumps(figures, indent=2))
+    print_figures(measure, options)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,6 @@ Shares have 95 % intervals by Wilson, over images.
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,8 +35,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.counterfactual import GENERATOR, Row, fit_linker, search, share
+from bench.counterfactual import Row, search, share
 from bench.counterfactual_truth import pictures_of
+from bench.jobs import GENERATOR, arguments, fit_linker, link_spec, print_figures
 from bench.planted import read_latents
 from packs.avatars import ruler
 from services.classifier.loading import load_classifier
@@ -307,7 +306,7 @@ def measure(models: Path, home: Path, options: argparse.Namespace) -> dict[str, 
     registry, store, judge = Registry(models), DirectoryStore(home / "store"), ruler.load()
     with Embedded(home, models) as stack, stack.client() as client:
         linkers = {
-            name: fit_linker(client, store, f"avatars/{name}", options.samples)
+            name: fit_linker(client, store, link_spec(f"avatars/{name}", options.samples))
             for name in ("shortcut", "clean")
         }
         figures = shortcut(client, store, registry, judge, linkers, options)
@@ -316,16 +315,12 @@ def measure(models: Path, home: Path, options: argparse.Namespace) -> dict[str, 
 
 def main() -> None:
     """Prints the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", type=Path, default=Path("models"), help="the registry's folder")
-    parser.add_argument("--home", type=Path, help="a folder to work in, kept; else a temporary one")
+    parser = arguments(__doc__)
     parser.add_argument("--samples", type=int, default=300, help="images a class to fit linkers")
     parser.add_argument("--buns", type=int, default=60, help="base images; of `clean` three times as many")
     parser.add_argument("--seed", type=int, default=47, help="of base images, drawings and readings")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        figures = measure(options.models, options.home or Path(folder), options)
-    print(json.dumps(figures, indent=2))
+    print_figures(measure, options)
 
 
 if __name__ == "__main__":

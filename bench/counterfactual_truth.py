@@ -22,8 +22,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
-import tempfile
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -34,7 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.counterfactual import Row, fit_linker, search, share
+from bench.counterfactual import Row, search, share
+from bench.jobs import arguments, fit_linker, link_spec, print_figures
 from packs.avatars import ruler
 from unitscope.client.handle import Result
 from unitscope.embedded import Embedded
@@ -147,7 +146,7 @@ def measure(models: Path, home: Path, options: argparse.Namespace) -> dict[str, 
     """Runs the job and returns the figures."""
     store, judge = DirectoryStore(home / "store"), ruler.load()
     with Embedded(home, models) as stack, stack.client() as client:
-        linker = fit_linker(client, store, "avatars/clean", options.samples)
+        linker = fit_linker(client, store, link_spec("avatars/clean", options.samples))
         spec = {"linker": linker, "seeds": options.seeds, "keep": "all", "seed": options.seed}
         rows, result, seconds = search(client, spec)
         generated = generated_pairs(judge, rows, result)
@@ -162,16 +161,12 @@ def measure(models: Path, home: Path, options: argparse.Namespace) -> dict[str, 
 
 def main() -> None:
     """Prints the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", type=Path, default=Path("models"), help="the registry's folder")
-    parser.add_argument("--home", type=Path, help="a folder to work in, kept; else a temporary one")
+    parser = arguments(__doc__)
     parser.add_argument("--samples", type=int, default=300, help="images a class to fit the linker")
     parser.add_argument("--seeds", type=int, default=8, help="images a class, each to every other class")
     parser.add_argument("--seed", type=int, default=43, help="of base images and drawings")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        figures = measure(options.models, options.home or Path(folder), options)
-    print(json.dumps(figures, indent=2))
+    print_figures(measure, options)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,7 @@ stack of `unitscope up` then measures them all as units; it knows neither the ru
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+from bench.jobs import GENERATOR, arguments, carried_out, fit_linker, link_spec, print_figures
 from packs.avatars import ruler
 from services.generator.backend import GeneratorBackend
 from unitscope.client import Client
 from unitscope.embedded import Embedded
 from unitscope.jobs import layout
-from unitscope.jobs.chunks import decode
 from unitscope.jobs.specs import MIN_IMAGES
 from unitscope.models import ModelCard, Registry
 from unitscope.models.cards import FileEntry
@@ -46,7 +44,6 @@ from workers.analyses.quantify.verdict import NAMING_THRESHOLD
 from workers.measures import MEASURES
 from workers.statistics import benjamini_hochberg, differences, explained, sign_flip
 
-GENERATOR = "avatars/generator"
 SHORTCUT_CLASS = "bun"
 FACTOR_PARTS = {
     "hair_colour": ("hair", "facial_hair"),
@@ -150,9 +147,8 @@ def publish(store: DirectoryStore, digest: str, planted: Planted) -> tuple[str, 
 
 def run(client: Client, spec: dict[str, Any]) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
     """Carries a job out; its id and the rows of `units` and `effects`."""
-    job = client.submit("quantify", spec)
-    result = job.result()
-    return job.id, result.table("units").to_pylist(), result.table("effects").to_pylist()
+    job, result, _ = carried_out(client, "quantify", spec)
+    return job, result.table("units").to_pylist(), result.table("effects").to_pylist()
 
 
 def named(rows: Sequence[dict[str, Any]], planted: Planted, units: Sequence[int]) -> dict[str, Any]:
@@ -263,15 +259,10 @@ def measure(models: Path, home: Path, options: argparse.Namespace) -> dict[str, 
     planted = plant(w, readings, columns, options.randoms, options.seed + 1)
     figures: dict[str, Any] = {"regression_readings": len(w)}
     with Embedded(home, models) as stack, stack.client() as client:
-        linkers = {}
-        for name in ("clean", "shortcut"):
-            link = {
-                "classifier": f"avatars/{name}",
-                "generator": GENERATOR,
-                "samples_per_class": options.samples,
-                "heldout_per_class": 20,
-            }
-            linkers[name] = _digest(client, store, link)
+        linkers = {
+            name: fit_linker(client, store, link_spec(f"avatars/{name}", options.samples))
+            for name in ("clean", "shortcut")
+        }
         digest, units = publish(store, linkers["clean"], planted)
         spec = {"linker": digest, "units": units, "shortlist": len(units), "steps": 2, "keep": "none"}
         spec["seed"] = options.seed
@@ -292,28 +283,16 @@ def measure(models: Path, home: Path, options: argparse.Namespace) -> dict[str, 
     return figures
 
 
-def _digest(client: Client, store: DirectoryStore, link: dict[str, Any]) -> str:
-    """Fits a linker; its digest."""
-    job = client.submit("link", link)
-    job.result()
-    (chunk,) = store.objects(layout.stage(job.id, "evaluate"))
-    return str(decode(store.get(chunk.key)).record["digest"])
-
-
 def main() -> None:
     """Prints the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", type=Path, default=Path("models"), help="the registry's folder")
-    parser.add_argument("--home", type=Path, help="a folder to work in, kept; else a temporary one")
+    parser = arguments(__doc__)
     parser.add_argument("--samples", type=int, default=200, help="pairs a class that linkers are fitted on")
     parser.add_argument("--randoms", type=int, default=100, help="random directions")
     parser.add_argument("--seed", type=int, default=31, help="of readings, random directions and base images")
     parser.add_argument("--null-runs", type=int, default=100)
     parser.add_argument("--null-units", type=int, default=12)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        figures = measure(options.models, options.home or Path(folder), options)
-    print(json.dumps(figures, indent=2))
+    print_figures(measure, options)
 
 
 if __name__ == "__main__":

@@ -38,14 +38,13 @@ from PIL import Image
 from safetensors.numpy import load
 from torch.nn import functional
 
-from bench.planted import _digest
+from bench.jobs import GENERATOR, carried_out, fit_linker, link_spec
 from services.classifier.pool import Pool
 from services.generator.backend import GeneratorBackend
 from services.generator.layers import Form
 from services.generator.network import to_uint8
 from services.generator.parts.network import PartsNetwork
 from services.generator.parts.store import load_parts
-from unitscope.client import Client
 from unitscope.embedded import Embedded
 from unitscope.jobs import layout
 from unitscope.jobs.state import read_plan
@@ -60,14 +59,8 @@ from workers.analyses.quantify.targets import Targets
 from workers.clients import Reading
 from workers.context import Context
 
-CLASSIFIER, GENERATOR, PARTS = "avatars/shortcut", "avatars/generator", "avatars/parts"
-LINK = {
-    "classifier": CLASSIFIER,
-    "generator": GENERATOR,
-    "samples_per_class": 100,
-    "heldout_per_class": 10,
-    "folds": 2,
-}
+CLASSIFIER, PARTS = "avatars/shortcut", "avatars/parts"
+LINK = link_spec(CLASSIFIER, 100, heldout=10, folds=2)
 PUBLISHED_IMAGES = 24
 
 Images = NDArray[np.uint8]
@@ -202,13 +195,13 @@ def measure(models: Path, home: Path, units: int, rounds: int) -> dict[str, Any]
     registry = Registry(models)
     with Embedded(home, models) as stack, stack.client() as client:
         store = DirectoryStore(home / "store")
-        digest = _digest(client, store, LINK)
+        digest = fit_linker(client, store, LINK)
         one = OneProcess.load(registry)
         spec = {"linker": digest, "units": _live(store, digest, units)}
         through, alone = [], []
         for index in range(rounds + 1):
             # Another seed each round: a job that is there already would be answered from the store.
-            job_id, seconds = _timed(client, {**spec, "seed": index + 1})
+            job_id, _, seconds = carried_out(client, "quantify", {**spec, "seed": index + 1})
             context = context_of(stack, registry, store, job_id)
             start = time.perf_counter()
             found = one.confirm(context)
@@ -244,13 +237,6 @@ def measure(models: Path, home: Path, units: int, rounds: int) -> dict[str, Any]
         "plumbing": chunk,
         "largest_difference_of_area": difference,
     }
-
-
-def _timed(client: Client, spec: dict[str, Any]) -> tuple[str, float]:
-    start = time.perf_counter()
-    job = client.submit("quantify", spec)
-    job.result()
-    return job.id, time.perf_counter() - start
 
 
 def _live(store: DirectoryStore, digest: str, units: int) -> list[int]:

@@ -34,11 +34,10 @@ from safetensors.numpy import load, save
 from safetensors.torch import save_file
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from bench.planted import _digest
+from bench.jobs import GENERATOR, carried_out, fit_linker, link_spec
 from services.classifier.avatarnet import AvatarNet
 from services.generator.backend import GeneratorBackend
 from services.generator.parts.store import load_parts
-from unitscope.client import Client
 from unitscope.embedded import Embedded
 from unitscope.jobs import layout, planning
 from unitscope.jobs.specs import parse_spec
@@ -48,7 +47,7 @@ from unitscope.models.linkers import find_linker
 from unitscope.store.base import sha256
 from unitscope.store.directory import DirectoryStore
 
-GENERATOR, PARTS = "avatars/generator", "avatars/parts"
+PARTS = "avatars/parts"
 WIDE, WIDE_UNITS = "wide/classifier", 4_096
 ROWS = 64
 
@@ -177,14 +176,6 @@ class Peak:
                         self.bytes = max(self.bytes, *(one.memory_info().rss for one in family))
 
 
-def job_seconds(client: Client, spec: dict[str, Any]) -> tuple[str, float]:
-    """Carries a job out."""
-    start = time.perf_counter()
-    job = client.submit("quantify", spec)
-    job.result()
-    return job.id, time.perf_counter() - start
-
-
 def stage_seconds(store: DirectoryStore, job_id: str) -> float:
     """From the last object before the stage ``confirm`` to its last chunk."""
     before = [info.modified for info in store.objects(layout.stage(job_id, "select"))]
@@ -206,7 +197,7 @@ def workers(
             spec = {"linker": digest, "units": list(range(10 * count)), "shortlist": 10 * count}
             with stack.client() as client:
                 peak = Peak(home)
-                job_id, _ = job_seconds(client, {**spec, "keep": "none", "seed": count})
+                job_id, _, _ = carried_out(client, "quantify", {**spec, "keep": "none", "seed": count})
                 _, busy = peak.stop()
         rate = 10 * count * 32 * 3 / stage_seconds(store, job_id)
         alone = alone or rate
@@ -234,7 +225,7 @@ def memory(models: Path, home: Path, digest: str, address: str) -> dict[str, Any
                 "keep": "none",
             }
             peak = Peak(home)
-            _, seconds = job_seconds(client, spec)
+            *_, seconds = carried_out(client, "quantify", spec)
             size, _ = peak.stop()
         found[f"{units}_units"] = {"megabytes": size / 2**20, "seconds_of_the_job": seconds}
     return found
@@ -272,16 +263,9 @@ def main() -> None:
         registry = Registry(options.models)
         write_wide(registry, models)
         store = DirectoryStore(home / "store")
-        link = {
-            "classifier": "avatars/clean",
-            "generator": GENERATOR,
-            "samples_per_class": 50,
-            "heldout_per_class": 5,
-            "folds": 2,
-            "accept": "any",
-        }
+        link = link_spec("avatars/clean", 50, heldout=5, folds=2, accept="any")
         with Embedded(home, models) as stack, stack.client() as client:
-            digest = _digest(client, store, link)
+            digest = fit_linker(client, store, link)
         wide = publish_wide(store, Registry(models), digest)
         with stand_in(registry) as (servicer, address):
             figures = {

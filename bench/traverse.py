@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.jobs import GENERATOR, carried_out, fit_linker, link_spec
 from services.classifier.pool import Pool
 from services.generator.backend import GeneratorBackend
 from services.linker.solution import Solution
-from unitscope.client import Client
 from unitscope.embedded import Embedded
 from unitscope.jobs import layout
 from unitscope.jobs.chunks import ChunkResult, decode
@@ -38,14 +38,8 @@ from workers.analyses.traverse import BATCH, GROUP, Moves, spans_of
 from workers.analyses.trust import focus
 from workers.measures.whole import change, whole
 
-CLASSIFIER, GENERATOR = "avatars/shortcut", "avatars/generator"
-LINK = {
-    "classifier": CLASSIFIER,
-    "generator": GENERATOR,
-    "samples_per_class": 100,
-    "heldout_per_class": 10,
-    "folds": 2,
-}
+CLASSIFIER = "avatars/shortcut"
+LINK = link_spec(CLASSIFIER, 100, heldout=10, folds=2)
 
 
 @dataclass
@@ -107,28 +101,18 @@ def stage(store: DirectoryStore, job_id: str, name: str) -> list[tuple[dict[str,
     return list(zip(params, (decode(store.get(key)) for key in keys), strict=True))
 
 
-def submit(client: Client, kind: str, spec: dict[str, Any]) -> tuple[str, float]:
-    """Carries a job out; its id, and the seconds from submit to its end."""
-    start = time.perf_counter()
-    job = client.submit(kind, spec)
-    job.result()
-    return job.id, time.perf_counter() - start
-
-
 def measure(models: Path, home: Path, units: int, seeds: int, steps: int, rounds: int) -> dict[str, Any]:
     """Runs both sides and returns the figures."""
     with Embedded(home, models) as stack:
         client = stack.client()
         store = DirectoryStore(home / "store")
-        linking, _ = submit(client, "link", LINK)
-        ((_, evaluated),) = stage(store, linking, "evaluate")
-        digest = evaluated.record["digest"]
+        digest = fit_linker(client, store, LINK)
         one = OneProcess.load(Registry(models), store, digest)
         spec = {"linker": digest, "units": {"top": units}, "seeds_per_class": seeds, "steps": steps}
         through, alone, difference = [], [], 0.0
         for index in range(rounds + 1):
             # Another seed each round: a job that is there already would be answered from the store.
-            job_id, seconds = submit(client, "traverse", {**spec, "seed": index})
+            job_id, _, seconds = carried_out(client, "traverse", {**spec, "seed": index})
             selection = Selection(**stage(store, job_id, "select")[0][1].tensors)
             bases = stage(store, job_id, "base")
             start = time.perf_counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -124,10 +124,13 @@ class Context:
             if cancel_requested(self.store, self.job_id):
                 raise JobCancelled(f"{self.job_id} was cancelled")
 
-    def result(self, stage: str) -> Iterator[tuple[dict[str, Any], ChunkResult]]:
-        """Parameters and results of all chunks of a finished stage, in order."""
+    def result(
+        self, stage: str, wanted: Callable[[dict[str, Any]], bool] | None = None
+    ) -> Iterator[tuple[dict[str, Any], ChunkResult]]:
+        """Parameters and results of the chunks of a finished stage, in order; no unwanted one is read."""
         for params, key in self._chunks(stage):
-            yield params, decode(self.store.get(key), key)
+            if wanted is None or wanted(params):
+                yield params, decode(self.store.get(key), key)
 
     def chunk_reference(self, stage: str) -> list[tuple[dict[str, Any], StoredChunk]]:
         """Parameters and places of all chunks of a finished stage, in order."""

@@ -39,9 +39,25 @@ def table_files(name: str, table: pa.Table) -> Iterator[OutputFile]:
 
     The JSON has the layout that pandas calls ``split``.
     """
-    yield OutputFile(f"tables/{name}.parquet", "application/vnd.apache.parquet", to_parquet(table))
+    yield parquet_file(name, table)
     if table.num_rows <= MAX_JSON_ROWS:
         yield OutputFile(f"tables/{name}.json", "application/json", table_json(table))
+
+
+def parquet_file(name: str, table: pa.Table) -> OutputFile:
+    """The table as Parquet alone."""
+    return OutputFile(f"tables/{name}.parquet", "application/vnd.apache.parquet", to_parquet(table))
+
+
+def with_metadata(table: pa.Table, about: Mapping[str, str]) -> pa.Table:
+    """The table with more metadata of its own."""
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), **about})
+
+
+def nullable(values: NDArray[Any]) -> pa.Array:
+    """An array in which what is not finite is missing, flat."""
+    flat = np.ascontiguousarray(values).ravel()
+    return pa.array(flat, mask=~np.isfinite(flat))
 
 
 def table_json(table: pa.Table) -> bytes:

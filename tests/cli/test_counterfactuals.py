@@ -130,7 +130,7 @@ def test_a_job_without_pairs_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--origin", "bnu"], 2, "no origin 'bnu': did you mean 'bun'?"),
+        (["--origin", "bnu"], 2, "no origin 'bnu'; did you mean 'bun'?"),
         (["--failed", "--target", "x"], 2, "no target 'x'; it has:"),
         (["--rows", "--failed"], 2, "leave --rows out"),
         (["--sort", "size"], 2, "size"),

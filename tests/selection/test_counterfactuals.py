@@ -66,7 +66,7 @@ def test_rows_are_ordered_and_the_failed_ones_stand_alone():
 @pytest.mark.parametrize("choose", [choose_pairs, choose_rows])
 def test_a_class_that_is_not_there_is_named_with_a_near_one(choose):
     table = PAIRS if choose is choose_pairs else ROWS
-    with pytest.raises(InvalidArgumentError, match="no target 'halt': did you mean 'hat'") as caught:
+    with pytest.raises(InvalidArgumentError, match="no target 'halt'; did you mean 'hat'") as caught:
         choose(table, target="halt")
     assert caught.value.reason == "UNKNOWN_CLASS"
     with pytest.raises(InvalidArgumentError, match="no origin 'zzz'; it has: bu"):

@@ -12,10 +12,9 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from unitscope.errors import InvalidArgumentError
+from unitscope.names import did_you_mean
 
 Sort = Literal["distance", "validity"]
 
@@ -171,7 +171,8 @@ def _unknown(row: Mapping[str, Any]) -> str:
 
 
 def _hint(row: Mapping[str, Any], known: Known) -> str:
-    return _near(_unknown(row), known.generator if _origin_unknown(row) else known.classifier)
+    hint = did_you_mean(_unknown(row), known.generator if _origin_unknown(row) else known.classifier)
+    return f": {hint.rstrip()}" if hint else ""
 
 
 def _filtered(table: pa.Table, origin: str, target: str) -> pa.Table:
@@ -182,7 +183,7 @@ def _filtered(table: pa.Table, origin: str, target: str) -> pa.Table:
         there = sorted(set(table.column(column).to_pylist()) - {None})
         if name not in there:
             raise InvalidArgumentError(
-                f"the job has no {column} {name!r}{_near(name, there)}; it has: "
+                f"the job has no {column} {name!r}; {did_you_mean(name, there)}it has: "
                 f"{', '.join(there[:30]) or 'none'}",
                 reason="UNKNOWN_CLASS",
                 field=column,
@@ -190,8 +191,3 @@ def _filtered(table: pa.Table, origin: str, target: str) -> pa.Table:
             )
         found = found.filter(pc.equal(found.column(column), name))
     return found
-
-
-def _near(name: str, classes: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(classes), n=1, cutoff=0.5)
-    return f": did you mean {near[0]!r}?" if near and near[0] != name else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from unitscope.errors import InvalidArgumentError
+from unitscope.names import did_you_mean
 
 LOGIT = "logit"
 """The part under which effects on class logits stand."""
@@ -164,10 +164,8 @@ def known(kind: str, name: str, names: Iterable[str]) -> str:
     there = list(dict.fromkeys(names))
     if name in there:
         return name
-    near = difflib.get_close_matches(name.lower(), there, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     raise InvalidArgumentError(
-        f"there is no {kind} {name!r}; {hint}there are: {', '.join(there) or 'none'}",
+        f"there is no {kind} {name!r}; {did_you_mean(name, there)}there are: {', '.join(there) or 'none'}",
         reason=f"UNKNOWN_{kind.upper()}",
         field=kind,
         name=name,

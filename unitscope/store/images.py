@@ -13,7 +13,6 @@ The index is written last and only once, so a folder is there as a whole or not 
 
 from __future__ import annotations
 
-import difflib
 import io
 import os
 import re
@@ -29,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unitscope.errors import AlreadyExistsError, DataLossError, InvalidArgumentError, NotFoundError
 from unitscope.jobs import layout
+from unitscope.names import did_you_mean
 from unitscope.store.base import ObjectStore, get_verified, sha256
 from unitscope.store.pictures import MAX_SIDE, SUFFIXES, Picture, read_picture
 
@@ -313,10 +313,9 @@ def _taken(name: str) -> AlreadyExistsError:
 
 def _missing(store: ObjectStore, name: str) -> NotFoundError:
     there = [folder.name for folder in image_folders(store) if folder.complete]
-    near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
     return NotFoundError(
-        f"there are no images called {name!r}; {hint}there are: {', '.join(there[:30]) or 'none'}",
+        f"there are no images called {name!r}; {did_you_mean(name, there)}there are: "
+        f"{', '.join(there[:30]) or 'none'}",
         reason="IMAGES_NOT_FOUND",
         field="name",
         name=name,

@@ -6,7 +6,18 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from unitscope.tables.schema import DOUBLE, FLOAT, INT, LONG, TEXT, Column, Table
+from unitscope.tables.schema import (
+    DOUBLE,
+    FLOAT,
+    IMAGE_FOLDER,
+    IMAGES_SHARD,
+    INT,
+    LONG,
+    TEXT,
+    Column,
+    Table,
+    tested_mean,
+)
 
 _ORIGIN = Column("origin", TEXT, "", "The class that the classifier reads in the base image.")
 _TARGET = Column("target", TEXT, "", "The class that was wanted.")
@@ -105,8 +116,8 @@ COUNTERFACTUALS = Table(
         Column("steps", INT, "", "Steps of the search in features."),
         Column("generator_calls", INT, "calls", "Calls of the generator that the row took part in."),
         Column("renders", INT, "images", "Images rendered for the row, its film strip left out."),
-        Column("image_shard", TEXT, "", "The zip that holds the pictures, if kept.", nullable=True),
-        Column("image_folder", TEXT, "", "Their folder in the zip, if kept.", nullable=True),
+        IMAGES_SHARD,
+        IMAGE_FOLDER,
     ),
 )
 
@@ -197,35 +208,7 @@ CHANGES = Table(
         Column("part", TEXT, "", "A part, or 'picture' for the whole of it."),
         Column("measure", TEXT, "", "The measure."),
         Column("images", INT, "images", "Counterfactuals in which the change could be measured."),
-        Column("change", DOUBLE, "of the measure", "Mean change.", nullable=True),
-        Column("standard_error", DOUBLE, "of the measure", "Standard error of that mean.", nullable=True),
-        Column(
-            "lower", DOUBLE, "of the measure", "Lower end of its bootstrap interval, 95 %.", nullable=True
-        ),
-        Column("upper", DOUBLE, "of the measure", "Upper end of its bootstrap interval.", nullable=True),
-        Column(
-            "standardised",
-            DOUBLE,
-            "scale",
-            "The change over the measure's scale: its standard deviation among base images, and no less than "
-            "a change that one would call clear.",
-            nullable=True,
-        ),
-        Column(
-            "same_sign",
-            FLOAT,
-            "share",
-            "Share of images whose change has the sign of the mean.",
-            nullable=True,
-        ),
-        Column("p", DOUBLE, "", "Two-sided p of a sign-flip test over images.", nullable=True),
-        Column(
-            "q",
-            DOUBLE,
-            "",
-            "p adjusted (Benjamini, Hochberg) over all pairs, parts and measures.",
-            nullable=True,
-        ),
+        *tested_mean("change", "Mean change.", "", "all pairs, parts and measures"),
         Column(
             "share",
             DOUBLE,
@@ -252,7 +235,7 @@ INVERSIONS = Table(
         Column("feature_error", FLOAT, "", "Difference of the features, relative to their length."),
         Column("refined", pa.bool_(), "", "Whether gradients were served; else the linker's w was taken."),
         Column("plausibility", DOUBLE, "", "Mahalanobis distance of w under the fit's latents."),
-        Column("image_shard", TEXT, "", "The zip that holds the pictures, if kept.", nullable=True),
-        Column("image_folder", TEXT, "", "Their folder in the zip, if kept.", nullable=True),
+        IMAGES_SHARD,
+        IMAGE_FOLDER,
     ),
 )

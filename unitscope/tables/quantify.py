@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from unitscope.tables.schema import DOUBLE, FLOAT, INT, LONG, TEXT, Column, Table
+from unitscope.tables.schema import (
+    DOUBLE,
+    FLOAT,
+    IMAGE_NAME,
+    IMAGE_SHARD,
+    INT,
+    LONG,
+    TEXT,
+    Column,
+    Table,
+    tested_mean,
+)
 
 _UNIT = Column("unit", INT, "", "The unit; -1 - index for a group of units.")
 _GROUP = Column("group", TEXT, "", "The group's name, where several units moved together.", nullable=True)
@@ -21,41 +32,12 @@ EFFECTS = Table(
         Column("measure", TEXT, "", "The measure; for part 'logit' the name of the class."),
         _STAGE,
         Column("seeds", INT, "images", "Base images in which the effect could be measured."),
-        Column(
+        *tested_mean(
             "effect",
-            DOUBLE,
-            "of the measure",
             "Mean over images of the last step less the first step.",
-            nullable=True,
-        ),
-        Column("standard_error", DOUBLE, "of the measure", "Standard error of that mean.", nullable=True),
-        Column(
-            "lower", DOUBLE, "of the measure", "Lower end of its bootstrap interval, 95 %.", nullable=True
-        ),
-        Column("upper", DOUBLE, "of the measure", "Upper end of its bootstrap interval.", nullable=True),
-        Column(
-            "standardised",
-            DOUBLE,
-            "scale",
-            "The effect over the measure's scale: its standard deviation among base images, and no less than "
-            "a change that one would call clear. Of logits their standard deviation.",
-            nullable=True,
-        ),
-        Column(
-            "same_sign",
-            FLOAT,
-            "share",
-            "Share of images whose effect has the sign of the mean.",
-            nullable=True,
-        ),
-        Column("p", DOUBLE, "", "Two-sided p of a sign-flip test over images.", nullable=True),
-        Column(
-            "q",
-            DOUBLE,
-            "",
-            "p adjusted (Benjamini, Hochberg) over all units and all parts and measures, or all logits; "
-            "units that screening dropped count as p = 1.",
-            nullable=True,
+            " Of logits their standard deviation.",
+            "all units and all parts and measures, or all logits; units that screening dropped count as "
+            "p = 1",
         ),
         Column(
             "selectivity",
@@ -148,7 +130,7 @@ QUANTIFIED_STEPS = Table(
         Column("change", FLOAT, "grey level", "Mean absolute difference from step 0, 0 to 255."),
         Column("focus", FLOAT, "", "Own movement over the largest of any unit, from step 0."),
         Column("distance", FLOAT, "", "Mahalanobis distance of w under the fit's latents."),
-        Column("image_shard", TEXT, "", "The zip that holds the picture, if kept.", nullable=True),
-        Column("image_name", TEXT, "", "The picture's name in the zip, if kept.", nullable=True),
+        IMAGE_SHARD,
+        IMAGE_NAME,
     ),
 )

@@ -79,3 +79,43 @@ TEXT, INT, LONG, FLOAT, DOUBLE = (
     pa.float32(),
     pa.float64(),
 )
+
+IMAGE_SHARD = Column("image_shard", TEXT, "", "The zip that holds the picture, if kept.", nullable=True)
+IMAGE_NAME = Column("image_name", TEXT, "", "The picture's name in the zip, if kept.", nullable=True)
+IMAGES_SHARD = Column("image_shard", TEXT, "", "The zip that holds the pictures, if kept.", nullable=True)
+IMAGE_FOLDER = Column("image_folder", TEXT, "", "Their folder in the zip, if kept.", nullable=True)
+
+
+def tested_mean(name: str, meaning: str, more: str, over: str) -> tuple[Column, ...]:
+    """The columns of a mean over images with its interval and its test.
+
+    Args:
+        name: Of the column of the mean.
+        meaning: Of that column.
+        more: What is to be said of the scale beyond the measures' own.
+        over: What p is adjusted over.
+    """
+    of = "of the measure"
+    return (
+        Column(name, DOUBLE, of, meaning, nullable=True),
+        Column("standard_error", DOUBLE, of, "Standard error of that mean.", nullable=True),
+        Column("lower", DOUBLE, of, "Lower end of its bootstrap interval, 95 %.", nullable=True),
+        Column("upper", DOUBLE, of, "Upper end of its bootstrap interval.", nullable=True),
+        Column(
+            "standardised",
+            DOUBLE,
+            "scale",
+            f"The {name} over the measure's scale: its standard deviation among base images, and no less "
+            f"than a change that one would call clear.{more}",
+            nullable=True,
+        ),
+        Column(
+            "same_sign",
+            FLOAT,
+            "share",
+            f"Share of images whose {name} has the sign of the mean.",
+            nullable=True,
+        ),
+        Column("p", DOUBLE, "", "Two-sided p of a sign-flip test over images.", nullable=True),
+        Column("q", DOUBLE, "", f"p adjusted (Benjamini, Hochberg) over {over}.", nullable=True),
+    )

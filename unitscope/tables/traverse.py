@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from unitscope.tables.schema import FLOAT, INT, LONG, TEXT, Column, Table
+from unitscope.tables.schema import FLOAT, IMAGE_NAME, IMAGE_SHARD, INT, LONG, TEXT, Column, Table
 
 STEPS = Table(
     "steps",
@@ -37,8 +37,8 @@ STEPS = Table(
             "",
             "Mahalanobis distance of w under the fit's latents, per root dimension.",
         ),
-        Column("image_shard", TEXT, "", "The zip that holds the picture, if kept.", nullable=True),
-        Column("image_name", TEXT, "", "The picture's name in the zip, if kept.", nullable=True),
+        IMAGE_SHARD,
+        IMAGE_NAME,
     ),
 )
 

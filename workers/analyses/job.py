@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from unitscope.jobs.chunks import ChunkResult
@@ -51,8 +51,15 @@ class Job(Protocol):
         """To be called between batches; raises where the job was cancelled."""
         ...
 
-    def result(self, stage: str) -> Iterator[tuple[dict[str, Any], ChunkResult]]:
-        """Parameters and results of all chunks of a finished stage, in order."""
+    def result(
+        self, stage: str, wanted: Callable[[dict[str, Any]], bool] | None = None
+    ) -> Iterator[tuple[dict[str, Any], ChunkResult]]:
+        """Parameters and results of the chunks of a finished stage, in order.
+
+        Args:
+            stage: Its name.
+            wanted: Tells from a chunk's parameters whether to read it; all are read if left out.
+        """
         ...
 
     def chunk_reference(self, stage: str) -> Sequence[tuple[dict[str, Any], Reference]]:

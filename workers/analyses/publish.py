@@ -15,7 +15,7 @@ from workers.analyses.job import Job
 from workers.analyses.linked import Linked, link_spec, record
 from workers.analyses.results import Effects, step_rows, unit_rows
 from workers.analyses.select import Selection
-from workers.outputs import MAX_JSON_ROWS, OutputFile, pack_images, table_files, table_rows
+from workers.outputs import MAX_JSON_ROWS, OutputFile, pack_images, table_files, table_rows, with_metadata
 from workers.report import Traversal, build
 
 REPORT = "report/index.html"
@@ -59,8 +59,7 @@ def quality_table(context: Job, linked: Linked) -> pa.Table:
     else:
         rows = record(context, "evaluate")["quality"]
     table = QUALITY.build({c.name: [row[c.name] for row in rows] for c in QUALITY.columns})
-    about = {**(table.schema.metadata or {}), LINKER_DIGEST: linked.card.digest}
-    return table.replace_schema_metadata(about)
+    return with_metadata(table, {LINKER_DIGEST: linked.card.digest})
 
 
 @dataclass

@@ -35,6 +35,13 @@ class Outcome(StrEnum):
     """The features are moved to the target, but no image within the limits is read as it."""
 
 
+OUTCOMES = list(Outcome)
+"""Outcomes in the order by which chunks number them."""
+REACHED = OUTCOMES.index(Outcome.REACHED)
+SEARCHED = tuple(OUTCOMES.index(kind) for kind in (Outcome.REACHED, Outcome.UNREACHABLE, Outcome.NOT_CROSSED))
+"""Outcomes of rows that could have had a counterfactual; for the others nothing was searched."""
+
+
 @dataclass(frozen=True)
 class Carrier:
     """A unit that carries some of the change.

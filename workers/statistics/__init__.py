@@ -13,6 +13,7 @@ from workers.statistics.proportion import wilson
 from workers.statistics.selectivity import certain, selectivity, shares_by_part
 from workers.statistics.signflip import sign_flip
 from workers.statistics.similarity import clusters, nearest, resembling
+from workers.statistics.subsets import spaced
 
 __all__ = [
     "MIN_IMAGES",
@@ -30,6 +31,7 @@ __all__ = [
     "selectivity",
     "shares_by_part",
     "sign_flip",
+    "spaced",
     "summarise",
     "wilson",
 ]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from workers.statistics import bootstrap
 from workers.statistics.signflip import MAX_IMAGES, sign_flip
+from workers.statistics.subsets import spaced
 
 MIN_IMAGES = 6
 """Least images on which an effect must be measured: with 5, no p falls below 0.06."""
@@ -151,7 +152,7 @@ def summarise(
     agree = np.sign(tests) * np.sign(mean)[:, None] > 0
     same = np.where(directed, agree.sum(1) / np.maximum(images, 1), np.nan)
     p = np.full(len(tests), np.nan)
-    p[directed] = sign_flip(_spaced(tests[directed]))
+    p[directed] = sign_flip(tests[directed][:, spaced(tests.shape[1], MAX_IMAGES)])
     divisor = np.where(np.asarray(scale, np.float64) > 0, scale, np.nan)
     table = (units, columns)
     return Summary(
@@ -173,14 +174,6 @@ def _over(
     total = np.where(measured, tests, 0).sum(1)
     mean: Doubles = np.where(enough, total / np.maximum(images, 1), np.nan)
     return mean
-
-
-def _spaced(tests: Doubles) -> Doubles:
-    """The tests on as many images as the sign-flip test takes, at even distances."""
-    count = tests.shape[1]
-    if count <= MAX_IMAGES:
-        return tests
-    return tests[:, np.linspace(0, count - 1, MAX_IMAGES).round().astype(np.int64)]
 
 
 def _wrapped(change: Doubles, periods: Doubles) -> Doubles:

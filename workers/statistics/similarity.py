@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
+from workers.statistics.subsets import spaced
+
 CUT = 0.5
 """Mean cosine distance at which clusters are cut."""
 SAMPLE = 4096
@@ -78,8 +80,8 @@ def clusters(profiles: NDArray[Any], cut: float = CUT) -> NDArray[np.int32]:
     labels = np.full(len(unit), -1, np.int64)
     remaining = np.flatnonzero(unit.any(1))
     while len(remaining):
-        spaced = np.linspace(0, len(remaining) - 1, min(SAMPLE, len(remaining))).astype(np.int64)
-        chosen, rest = remaining[spaced], np.delete(remaining, spaced)
+        sample = spaced(len(remaining), SAMPLE)
+        chosen, rest = remaining[sample], np.delete(remaining, sample)
         linked = _linked(unit[chosen], cut)
         first = int(labels.max()) + 1
         labels[chosen] = linked + first

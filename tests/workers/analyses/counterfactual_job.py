@@ -179,8 +179,8 @@ class FakeJob:
         )
         store.put(layout.linker_weights(self.linker_card.digest), self.solution)
 
-    def result(self, stage):
-        yield from self.chunks[stage]
+    def result(self, stage, wanted=None):
+        yield from (chunk for chunk in self.chunks[stage] if wanted is None or wanted(chunk[0]))
 
     def beat(self):
         self.beats += 1

@@ -16,11 +16,12 @@ from unitscope.jobs.specs import CounterfactualSpec
 from unitscope.store.images import add_images
 from unitscope.tables import from_parquet
 from workers.analyses import counterfactual
-from workers.analyses.counterfactual import looking, mean
+from workers.analyses.counterfactual import looking
 from workers.analyses.counterfactual.naming import kept_rows
-from workers.analyses.counterfactual.search import OUTCOMES, Wanted
+from workers.analyses.counterfactual.search import Wanted
 from workers.analyses.linked import Linked
 from workers.counterfactual import Linker, Outcome
+from workers.counterfactual.result import OUTCOMES, SEARCHED
 from workers.measures import MEASURES
 
 pytestmark = pytest.mark.timeout(300)
@@ -171,7 +172,7 @@ def test_mean_shifts_leave_the_image_out(searched):
     assert list(zip(origin, target, strict=True)) == sorted(set(zip(origin, target, strict=True)))
     rows = searched.stage("search")
     mine = (joined(rows, "origin") == origin[0]) & (joined(rows, "target") == target[0])
-    searches = mine & np.isin(joined(rows, "outcome"), mean._SEARCHED)
+    searches = mine & np.isin(joined(rows, "outcome"), SEARCHED)
     reached = mine & (joined(rows, "outcome") == 0)
     assert (joined(chunks, "images")[0], joined(chunks, "reached")[0]) == (searches.sum(), reached.sum())
     shifts = joined(rows, "shift")

@@ -11,11 +11,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unitscope.tables import CHANGES
-from workers.analyses.counterfactual.gather import Array, Integers, Pair, Rows, spaced
-from workers.analyses.counterfactual.rows import nullable, strongest
+from workers.analyses.counterfactual.gather import Array, Integers, Pair, Rows
+from workers.analyses.counterfactual.rows import strongest
 from workers.analyses.quantify.columns import Columns
 from workers.measures import MEASURES
-from workers.statistics import MIN_IMAGES, Summary, benjamini_hochberg, certain, selectivity, summarise
+from workers.outputs import nullable
+from workers.statistics import (
+    MIN_IMAGES,
+    Summary,
+    benjamini_hochberg,
+    certain,
+    selectivity,
+    spaced,
+    summarise,
+)
 from workers.statistics.signflip import MAX_IMAGES
 
 MOST_PAIRS = 2_000

@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 
 from unitscope.jobs.specs import CounterfactualSpec
-from unitscope.tables import to_parquet
 from workers.analyses.counterfactual.changes import change_rows, changes_of
 from workers.analyses.counterfactual.gather import Rows, base_scale, no_rows, pairs_of, rows_of, searches
 from workers.analyses.counterfactual.inversions import inversion_rows, own_pictures
@@ -19,7 +18,14 @@ from workers.analyses.job import Job
 from workers.analyses.linked import Linked
 from workers.analyses.publish import REPORT, quality_table
 from workers.analyses.quantify.columns import Columns
-from workers.outputs import MAX_JSON_ROWS, OutputFile, table_files, table_json
+from workers.outputs import (
+    MAX_JSON_ROWS,
+    OutputFile,
+    parquet_file,
+    table_files,
+    table_json,
+    with_metadata,
+)
 from workers.report import build
 
 
@@ -43,11 +49,11 @@ def counterfactual_files(context: Job) -> Iterator[OutputFile]:
         context.beat()
     found, about = Rows.joined(parts), metadata(context, spec)
     wide, tables = _tables(context, spec, linked, found, shards)
-    yield _parquet("counterfactuals", _with(wide, about))
+    yield parquet_file("counterfactuals", with_metadata(wide, about))
     if wide.num_rows <= MAX_JSON_ROWS:
         yield OutputFile("tables/counterfactuals.json", "application/json", table_json(tables.rows))
     for name, table in tables.others():
-        yield from table_files(name, _with(table, about))
+        yield from table_files(name, with_metadata(table, about))
     report = counterfactual_report(context, spec, found, tables)
     yield OutputFile(REPORT, "text/html", build(report))
 
@@ -76,11 +82,3 @@ def _tables(
         quality=quality_table(context, linked),
         inversions=inversion_rows(context, spec, solution) if spec.image_folder else None,
     )
-
-
-def _parquet(name: str, table: pa.Table) -> OutputFile:
-    return OutputFile(f"tables/{name}.parquet", "application/vnd.apache.parquet", to_parquet(table))
-
-
-def _with(table: pa.Table, about: dict[str, str]) -> pa.Table:
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), **about})

@@ -13,13 +13,9 @@ from unitscope.jobs.chunks import ChunkResult
 from workers.analyses.job import Job
 from workers.analyses.linked import Solution
 from workers.analyses.quantify.columns import Columns
-from workers.counterfactual.result import CHANGED, Outcome, carriers, softmax
-from workers.statistics import differences, scales
+from workers.counterfactual.result import CHANGED, REACHED, SEARCHED, carriers, softmax
+from workers.statistics import differences, spaced
 
-OUTCOMES = list(Outcome)
-REACHED = OUTCOMES.index(Outcome.REACHED)
-SEARCHED = [OUTCOMES.index(kind) for kind in (Outcome.REACHED, Outcome.UNREACHABLE, Outcome.NOT_CROSSED)]
-"""Outcomes of rows that could have had a counterfactual; the others say that there was nothing to search."""
 MOST = 0.9
 """Share of the squared shift that `Rows.units_for_90` hold."""
 SCALE_IMAGES = 10_000
@@ -216,24 +212,14 @@ def pairs_of(found: Rows) -> list[Pair]:
 
 
 def base_scale(context: Job, columns: Columns) -> Array:
-    """What changes of parts are divided by to be compared, (columns,); NaN for those without direction.
-
-    As in `quantify`: the standard deviation of each measure among base images, and no less than a clear
-    change, as the root of the sum of their squares.
-    """
+    """What changes of parts are divided by to be compared, (columns,), of `SCALE_IMAGES` base images."""
     share = max(2, SCALE_IMAGES // len(context.plan.stage("base").chunks))
     found = [np.empty((0, len(columns)))]
     for _, chunk in context.result("base"):
         measures = chunk.tensors.get("measures")
         if measures is not None and len(measures):
             found.append(measures.reshape(len(measures), -1)[spaced(len(measures), share)])
-    spread = np.nan_to_num(scales(np.concatenate(found), columns.periods))
-    return np.where(columns.signed, np.hypot(spread, columns.clear), np.nan)
-
-
-def spaced(count: int, most: int) -> Integers:
-    """Indices of at most so many of `count` things, evenly spaced."""
-    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
+    return columns.scale(np.concatenate(found))
 
 
 def _sizes(shift: Array, reached: NDArray[np.bool_], std: Array) -> Tensors:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unitscope.errors import FailedPreconditionError
-from unitscope.jobs import layout
-from unitscope.jobs.chunks import ChunkResult, decode
 from workers.analyses.counterfactual.naming import base_picture
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
@@ -27,17 +25,6 @@ BATCH = 48
 Floats = NDArray[np.float32]
 Images = NDArray[np.uint8]
 Tensors = dict[str, NDArray[Any]]
-
-
-def chunks_of(
-    context: Job, stage: str, wanted: Callable[[dict[str, Any]], bool]
-) -> Iterator[tuple[dict[str, Any], ChunkResult]]:
-    """Parameters and results of the wanted chunks of a finished stage, in order; no other one is read."""
-    planned = context.plan.stage(stage)
-    for params, chunk in zip(planned.chunks, context.plan.chunk_ids(planned), strict=True):
-        if wanted(params):
-            key = layout.chunk(context.job_id, stage, chunk)
-            yield params, decode(context.store.get(key), key)
 
 
 @dataclass(frozen=True)
@@ -68,14 +55,25 @@ class Base:
             inside = 0 <= first - params["first"] < max(params["count"], 1)
             return bool(params["class"] == class_index and inside)
 
-        params, chunk = next(chunks_of(context, "base", holds))
+        params, chunk = next(context.result("base", holds))
         start = first - params["first"]
         rows = slice(start, start + count)
         return cls(*(chunk.tensors[name][rows] for name in ("features", "latents", "logits", "seeds")))
 
 
-def models_of(context: Job, linked: Linked, features: Floats) -> Models:
-    """The models that searches ask, from services.
+def models_of(context: Job, linked: Linked, classifier: Classifier | None = None) -> Models:
+    """The models behind the services; the classifier may be another one than the service's."""
+    return Models(
+        classifier or context.classifier,
+        context.generator,
+        Linker.of(linked.solution),
+        nonnegative=nonnegative(context, linked),
+        beat=context.beat,
+    )
+
+
+def searching_models(context: Job, linked: Linked, features: Floats) -> Models:
+    """The models that searches ask: of a classifier without gradients the head is read off.
 
     Args:
         context: The job.
@@ -95,13 +93,7 @@ def models_of(context: Job, linked: Linked, features: Floats) -> Models:
         if error.reason != "GRADIENT_NOT_AVAILABLE":
             raise
         classifier = probed(classifier, features)
-    return Models(
-        classifier,
-        context.generator,
-        Linker.of(linked.solution),
-        nonnegative=nonnegative(context, linked),
-        beat=context.beat,
-    )
+    return models_of(context, linked, classifier)
 
 
 def labelled(context: Job, latents: Floats) -> Iterator[tuple[Images, Images]]:

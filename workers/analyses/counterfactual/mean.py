@@ -16,18 +16,17 @@ from numpy.typing import NDArray
 from unitscope.jobs.chunks import ChunkResult
 from unitscope.jobs.planning.counterfactual import MEAN_MULTIPLES
 from unitscope.jobs.specs import CounterfactualSpec
-from workers.analyses.counterfactual.looking import BATCH, Base, Floats, chunks_of
-from workers.analyses.counterfactual.search import OUTCOMES, Wanted
+from workers.analyses.counterfactual.looking import BATCH, Base, Floats
+from workers.analyses.counterfactual.search import Wanted
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
 from workers.analyses.quantify.targets import nonnegative
 from workers.clients import render_and_read
-from workers.counterfactual import Linker, Outcome
+from workers.counterfactual import Linker
+from workers.counterfactual.result import REACHED, SEARCHED
 
 ENOUGH = 2
 """Counterfactuals of a pair, without which there is no mean of others."""
-_REACHED = OUTCOMES.index(Outcome.REACHED)
-_SEARCHED = [OUTCOMES.index(kind) for kind in (Outcome.REACHED, Outcome.NOT_CROSSED, Outcome.UNREACHABLE)]
 
 Doubles = NDArray[np.float64]
 Pair = tuple[int, int]
@@ -96,11 +95,11 @@ def _gathered(context: Job, spec: CounterfactualSpec, params: dict[str, Any]) ->
     bounds = [k * len(pairs) // params["of"] for k in (params["part"], params["part"] + 1)]
     mine = {pair: _Rows() for pair in pairs[bounds[0] : bounds[1]]}
     number = iter(there)
-    wanted = chunks_of(context, "search", lambda _: not mine.keys().isdisjoint(next(number)))
+    wanted = context.result("search", lambda _: not mine.keys().isdisjoint(next(number)))
     for chunk_params, chunk in wanted:
         tensors = chunk.tensors
         base = Base.at(context, chunk_params["class"], chunk_params["first"], chunk_params["count"])
-        searched = np.isin(tensors["outcome"], _SEARCHED)
+        searched = np.isin(tensors["outcome"], SEARCHED)
         for row in np.flatnonzero(searched).tolist():
             pair = int(tensors["origin"][row]), int(tensors["target"][row])
             if pair not in mine:
@@ -109,7 +108,7 @@ def _gathered(context: Job, spec: CounterfactualSpec, params: dict[str, Any]) ->
             mine[pair].shifts.append(tensors["shift"][row].copy())
             mine[pair].features.append(base.features[image])
             mine[pair].latents.append(base.latents[image])
-            mine[pair].reached.append(bool(tensors["outcome"][row] == _REACHED))
+            mine[pair].reached.append(bool(tensors["outcome"][row] == REACHED))
     return mine
 
 
@@ -150,12 +149,13 @@ def _flips(
 ) -> list[int]:
     """Images that are read as the target once a multiple of the shifts (rows, units) is applied."""
     linker, features = Linker.of(linked.solution), np.stack(rows.features).astype(np.float64)
-    start = np.stack(rows.latents) if spec.start == "own" else linker.latents(features)
+    residuals = np.zeros(len(rows.latents[0]))
+    if spec.start == "own":
+        residuals = (np.stack(rows.latents) - linker.latents(features))[:, None]
     moved = features[:, None] + np.array(MEAN_MULTIPLES)[:, None] * shifts[:, None]
     if nonnegative(context, linked):
         moved = np.maximum(moved, 0)
-    way = (moved - features[:, None]) @ linker.weight.T
-    w = (start[:, None] + way).astype(np.float32).reshape(-1, start.shape[1])
+    w = linker.latents(moved, residuals).astype(np.float32).reshape(-1, len(linker.bias))
     batches = [w[first : first + BATCH] for first in range(0, len(w), BATCH)]
     readings = render_and_read(context.generator, context.classifier, batches, context.beat)
     read = np.concatenate([reading.logits.argmax(1) for reading in readings])

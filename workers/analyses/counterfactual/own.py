@@ -11,13 +11,11 @@ from unitscope.errors import FailedPreconditionError
 from unitscope.jobs.chunks import ChunkResult
 from unitscope.jobs.specs import CounterfactualSpec
 from unitscope.store.images import ImageEntry, read_image, read_index
-from workers.analyses.counterfactual.looking import Floats, Images, Tensors, measured, zipped
+from workers.analyses.counterfactual.looking import Floats, Images, Tensors, measured, models_of, zipped
 from workers.analyses.counterfactual.naming import base_picture, kept_images
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
 from workers.analyses.quantify.activation import fitted
-from workers.analyses.quantify.targets import nonnegative
-from workers.counterfactual import Linker, Models
 from workers.counterfactual.inversion import Inversion, invert
 
 
@@ -63,15 +61,8 @@ def invert_images(
     if not entries:
         return ChunkResult(_nothing(context, linked), record)
     photos = _photos(context, spec, entries)
-    models = Models(
-        context.classifier,
-        context.generator,
-        Linker.of(linked.solution),
-        nonnegative=nonnegative(context, linked),
-        beat=context.beat,
-    )
     solution = linked.solution
-    found = invert(models, photos, std=solution.std, furthest=solution.distance_limit)
+    found = invert(models_of(context, linked), photos, std=solution.std, furthest=solution.distance_limit)
     features, latents, logits = found.features, found.latents, found.logits
     if spec.start == "linked":
         context.beat()

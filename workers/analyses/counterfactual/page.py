@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +13,9 @@ import pyarrow.compute as pc
 from unitscope.jobs.chunks import ChunkResult
 from unitscope.jobs.planning.counterfactual import targets_of
 from unitscope.jobs.specs import CounterfactualSpec
+from unitscope.names import near_names
 from workers.analyses import page
-from workers.analyses.counterfactual.gather import Rows, pairs_of, searches, spaced
+from workers.analyses.counterfactual.gather import Rows, pairs_of, searches
 from workers.analyses.counterfactual.inversions import shown_inversions
 from workers.analyses.counterfactual.naming import frame_picture, row_picture
 from workers.analyses.counterfactual.rows import missing_origins
@@ -26,6 +26,7 @@ from workers.measures import MEASURES
 from workers.outputs import table_rows, unpack_images
 from workers.report import ReportData
 from workers.report.counterfactual.data import CounterfactualData, Shown
+from workers.statistics import spaced
 
 SHOWN_OF_PAIR = 2
 MAX_SHOWN = 400
@@ -159,12 +160,7 @@ def _unknown(context: Job, spec: CounterfactualSpec) -> dict[str, list[str]]:
     classes = context.card("classifier").classes
     asked = {name: context.card("generator").classes for name in missing_origins(context, spec)}
     asked |= {name: classes for name in targets_of(spec, classes) if name and name not in classes}
-    return {name: _near(name, among) for name, among in asked.items()}
-
-
-def _near(name: str, among: Sequence[str]) -> list[str]:
-    by_lower = {known.lower(): known for known in among}
-    return [by_lower[near] for near in difflib.get_close_matches(name.lower(), by_lower, n=3)]
+    return {name: near_names(name, among) for name, among in asked.items()}
 
 
 def _notes(context: Job, spec: CounterfactualSpec, found: Rows, tables: Tables) -> list[str]:

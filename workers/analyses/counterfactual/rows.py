@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from unitscope.jobs.planning.counterfactual import targets_of
 from unitscope.jobs.specs import CounterfactualSpec
-from unitscope.tables import COUNTERFACTUALS, Column, Table
-from workers.analyses.counterfactual.gather import OUTCOMES, Array, Rows
+from unitscope.tables import COUNTERFACTUALS, Table
+from workers.analyses.counterfactual.gather import Array, Rows
 from workers.analyses.counterfactual.inversions import own_chunks
 from workers.analyses.counterfactual.naming import row_folder
 from workers.analyses.job import Job
 from workers.analyses.quantify.columns import Columns
-from workers.counterfactual.result import Outcome
+from workers.counterfactual.result import OUTCOMES, Outcome
 from workers.measures import MEASURES
+from workers.outputs import nullable
 
 RUNNER_UP = "runner-up"
 """Stands for the target where the runner-up was asked for and there is no image to have one."""
@@ -63,21 +64,6 @@ def names_of(column: int, columns: Columns) -> tuple[str | None, str | None]:
     if column < 0:
         return None, None
     return columns.parts[columns.part[column]], MEASURES[columns.measure[column]].name
-
-
-def wide_table(columns: Columns) -> Table:
-    """The schema of `counterfactuals` for a job's parts."""
-    measures = [
-        Column(
-            f"{columns.parts[part]}.{MEASURES[index].name}",
-            pa.float32(),
-            MEASURES[index].unit,
-            f"{columns.parts[part]}: change of: {MEASURES[index].meaning}",
-            nullable=True,
-        )
-        for part, index in zip(columns.part.tolist(), columns.measure.tolist(), strict=True)
-    ]
-    return COUNTERFACTUALS.extended(measures)
 
 
 def fixed(table: pa.Table) -> pa.Table:
@@ -130,7 +116,7 @@ def counterfactual_rows(
         **{name: nullable(vars(found)[name]) for name in _OPTIONAL},
         **{name: nullable(found.chances[:, k]) for k, name in enumerate(_CHANCES)},
     }
-    schema = wide_table(columns)
+    schema = columns.extending(COUNTERFACTUALS, "change")
     for index, column in enumerate(schema.columns[len(COUNTERFACTUALS.columns) :]):
         body[column.name] = nullable(found.effects[:, index])
     table = schema.build(body)
@@ -145,12 +131,6 @@ def missing_origins(context: Job, spec: CounterfactualSpec) -> list[str]:
 def target_names(context: Job, spec: CounterfactualSpec) -> list[str]:
     """What was asked for as target, in its order."""
     return [name or RUNNER_UP for name in targets_of(spec, context.card("classifier").classes)]
-
-
-def nullable(values: NDArray[Any]) -> pa.Array:
-    """An array in which what is not finite is missing."""
-    flat = np.ascontiguousarray(values).ravel()
-    return pa.array(flat, mask=~np.isfinite(flat))
 
 
 def _named(context: Job, spec: CounterfactualSpec, found: Rows) -> dict[str, Any]:

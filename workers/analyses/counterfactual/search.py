@@ -18,7 +18,7 @@ from workers.analyses.counterfactual.looking import (
     Images,
     Tensors,
     labelled,
-    models_of,
+    searching_models,
     zipped,
 )
 from workers.analyses.counterfactual.naming import frame_picture, kept_rows, row_picture
@@ -29,17 +29,16 @@ from workers.counterfactual import (
     Counterfactual,
     DescentSettings,
     Models,
-    Outcome,
     PathSettings,
     Size,
     descent,
     path,
 )
+from workers.counterfactual.result import OUTCOMES
 from workers.counterfactual.search import STRIP_END
 from workers.measures import MEASURES, measure
 from workers.measures.whole import change
 
-OUTCOMES = list(Outcome)
 PICTURES_PER_ROW = 24
 """Pictures that a search holds for each row at its worst, gradients of pixels counted as four."""
 BLOCK_BYTES = 512 << 20
@@ -109,7 +108,7 @@ def search(context: Job, spec: CounterfactualSpec, linked: Linked, params: dict[
     tensors = _blank(spec, len(rows), base, len(context.card("parts").classes))
     pictures: dict[str, Images] = {}
     if len(rows):
-        models = models_of(context, linked, base.features)
+        models = searching_models(context, linked, base.features)
         pixels = 3 * int(context.card("generator").architecture["spec"]["resolution"]) ** 2
         row_bytes = max(PICTURES_PER_ROW, spec.frames) * pixels
         for block in spans(len(rows), row_bytes, len(rows), BLOCK_BYTES):

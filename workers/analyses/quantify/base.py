@@ -13,11 +13,9 @@ from unitscope.jobs.specs import QuantifySpec
 from workers.analyses.accept import draw
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
-from workers.analyses.quantify.columns import Columns
 from workers.clients import Reading, render_and_read
 from workers.measures import measure
 from workers.outputs import pack_images
-from workers.statistics import scales
 from workers.streams import BASE
 
 BATCH = 16
@@ -63,16 +61,6 @@ class Base:
             count = len(parts["seeds"][-1])
             parts.setdefault("classes", []).append(np.full(count, params["class"], np.int64))
         return cls(**{name: np.concatenate(values) for name, values in parts.items()})
-
-    def scale(self, columns: Columns) -> NDArray[np.float64]:
-        """What effects on parts are divided by to be compared, (columns,); NaN for changes without direction.
-
-        The standard deviation of each measure among the images, and no less than a clear change: the root
-        of the sum of their squares.
-        """
-        flat = self.measures.reshape(len(self.measures), -1)
-        spread = np.nan_to_num(scales(flat, columns.periods))
-        return np.where(columns.signed, np.hypot(spread, columns.clear), np.nan)
 
 
 def render_base(context: Job, spec: QuantifySpec, linked: Linked, params: dict[str, Any]) -> ChunkResult:

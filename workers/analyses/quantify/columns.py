@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unitscope.tables import Column, Table
+from unitscope.tables.schema import FLOAT
 from workers.measures import MEASURES, PICTURE
+from workers.statistics import scales
 
 LOGIT = "logit"
 """Stands for the logits where a part is named."""
@@ -57,6 +61,39 @@ class Columns:
             signed,
             np.tile([item.clear for item in MEASURES], len(names)),
             np.where(signed & (part < len(parts)), 2 * part + form, -1),
+        )
+
+    def scale(self, values: NDArray[Any]) -> Array:
+        """What changes are divided by to be compared, (columns,); NaN for those without direction.
+
+        The standard deviation of each measure among base images, and no less than a clear change: the root
+        of the sum of their squares.
+
+        Args:
+            values: Measures of base images, (images, ...) with the columns flattened.
+        """
+        spread = np.nan_to_num(scales(values.reshape(len(values), len(self)), self.periods))
+        return np.where(self.signed, np.hypot(spread, self.clear), np.nan)
+
+    def extending(self, table: Table, of: str = "") -> Table:
+        """The table with one more column, ``<part>.<measure>``, for each of these.
+
+        Args:
+            table: The columns that do not depend on the parts.
+            of: What of the measure the columns hold, e.g. ``change``; the measure itself if empty.
+        """
+        what = f"{of} of: " if of else ""
+        return table.extended(
+            [
+                Column(
+                    f"{self.parts[part]}.{MEASURES[index].name}",
+                    FLOAT,
+                    MEASURES[index].unit,
+                    f"{self.parts[part]}: {what}{MEASURES[index].meaning}",
+                    nullable=True,
+                )
+                for part, index in zip(self.part.tolist(), self.measure.tolist(), strict=True)
+            ]
         )
 
     def __len__(self) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from unitscope.jobs.specs import QuantifySpec
-from unitscope.tables import to_parquet
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
 from workers.analyses.publish import REPORT, quality_table
@@ -15,7 +14,7 @@ from workers.analyses.quantify.page import quantify_report
 from workers.analyses.quantify.rows import effect_rows, metadata, sharded, step_rows, unit_rows
 from workers.analyses.quantify.targets import Targets
 from workers.analyses.quantify.verdict import verdict
-from workers.outputs import OutputFile, table_files, table_rows
+from workers.outputs import OutputFile, parquet_file, table_files, table_rows, with_metadata
 from workers.report import build
 
 ROWS_PER_SHARD = 50_000
@@ -34,12 +33,12 @@ def quantify_files(context: Job) -> Iterator[OutputFile]:
     yield from _pictures(context)
     tables = sharded(_steps(context, spec, targets), ROWS_PER_SHARD)
     for index, table in enumerate(tables):
-        yield _parquet(f"steps/{index:05d}", table)
+        yield parquet_file(f"steps/{index:05d}", table)
     found = verdict(context, spec, linked)
     classes = context.card("classifier").classes
     about = metadata(context, spec)
-    units = _with(unit_rows(context, found, spec, linked), about)
-    yield _parquet("effects", _with(effect_rows(found, spec, classes), about))
+    units = with_metadata(unit_rows(context, found, spec, linked), about)
+    yield parquet_file("effects", with_metadata(effect_rows(found, spec, classes), about))
     yield from table_files("units", units)
     quality = quality_table(context, linked)
     yield from table_files("quality", quality)
@@ -70,11 +69,3 @@ def _steps(context: Job, spec: QuantifySpec, targets: Targets) -> Iterator[pa.Ta
             if not chunk.record.get("empty"):
                 name = shard(stage, params["first"], params["start"])
                 yield step_rows(context, spec, targets, stage, chunk, name)
-
-
-def _parquet(name: str, table: pa.Table) -> OutputFile:
-    return OutputFile(f"tables/{name}.parquet", "application/vnd.apache.parquet", to_parquet(table))
-
-
-def _with(table: pa.Table, about: dict[str, str]) -> pa.Table:
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), **about})

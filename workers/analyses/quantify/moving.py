@@ -20,6 +20,7 @@ from workers.clients import Reading, render_and_read
 from workers.measures import measure
 from workers.measures.whole import change
 from workers.outputs import pack_images
+from workers.statistics import spaced
 
 BATCH = 48
 """Rows of one request, as long as a traversal is not longer."""
@@ -44,7 +45,7 @@ def kept_images(spec: QuantifySpec, stage: str, images: int) -> NDArray[np.int64
         return np.arange(images)
     if spec.keep == "none" or stage == "screen":
         return np.zeros(0, np.int64)
-    return np.unique(np.linspace(0, images - 1, min(SAMPLED, images)).round().astype(np.int64))
+    return spaced(images, SAMPLED)
 
 
 def image_name(number: int, class_index: int, seed: int, step: int, parts: bool = False) -> str:

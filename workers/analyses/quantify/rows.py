@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from unitscope.jobs.chunks import ChunkResult
 from unitscope.jobs.specs import QuantifySpec
-from unitscope.tables import EFFECTS, QUANTIFIED_STEPS, QUANTIFIED_UNITS, Column
+from unitscope.tables import EFFECTS, QUANTIFIED_STEPS, QUANTIFIED_UNITS
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
 from workers.analyses.quantify.columns import CELLS, LOGIT, Columns
@@ -20,6 +20,7 @@ from workers.analyses.quantify.moving import image_name
 from workers.analyses.quantify.targets import Targets
 from workers.analyses.quantify.verdict import NAMING_THRESHOLD, Verdict
 from workers.measures import MEASURES
+from workers.outputs import nullable
 
 STAGE = {True: "confirm", False: "screen"}
 _SUMMARY = ("mean", "standard_error", "lower", "upper", "standardised", "same_sign", "p")
@@ -70,9 +71,9 @@ def effect_rows(found: Verdict, spec: QuantifySpec, classes: Sequence[str]) -> p
             "measure": measures * targets,
             "stage": np.repeat(stages, width),
             "seeds": values["images"].ravel(),
-            "effect": _nullable(values["mean"]),
+            "effect": nullable(values["mean"]),
             "status": status.ravel(),
-            **{name: _nullable(values[name]) for name in (*_SUMMARY[1:], "q", "selectivity")},
+            **{name: nullable(values[name]) for name in (*_SUMMARY[1:], "q", "selectivity")},
         }
     )
 
@@ -113,8 +114,8 @@ def unit_rows(context: Job, found: Verdict, spec: QuantifySpec, linked: Linked) 
             "trusted": found.trusted,
             "seeds": images,
             "cluster": pa.array(found.cluster, mask=found.cluster < 0),
-            "x": _nullable(found.place[:, 0]),
-            "y": _nullable(found.place[:, 1]),
+            "x": nullable(found.place[:, 0]),
+            "y": nullable(found.place[:, 1]),
         }
     )
 
@@ -126,21 +127,6 @@ def _layers(context: Job, targets: Targets, linked: Linked) -> list[str]:
         "+".join(dict.fromkeys(card.unit_layer(unit, name).name for unit in targets.of(k).tolist()))
         for k in range(len(targets))
     ]
-
-
-def step_table(columns: Columns) -> Any:
-    """The schema of `steps` for a job's parts."""
-    measures = [
-        Column(
-            f"{columns.parts[part]}.{MEASURES[index].name}",
-            pa.float32(),
-            MEASURES[index].unit,
-            f"{columns.parts[part]}: {MEASURES[index].meaning}",
-            nullable=True,
-        )
-        for part, index in zip(columns.part.tolist(), columns.measure.tolist(), strict=True)
-    ]
-    return QUANTIFIED_STEPS.extended(measures)
 
 
 def step_rows(
@@ -180,9 +166,9 @@ def step_rows(
         "image_name": pictures,
         **{name: tensors[name].ravel() for name in ("commanded", "reencoded", "change", "focus", "distance")},
     }
-    schema = step_table(columns)
+    schema = columns.extending(QUANTIFIED_STEPS)
     for index, column in enumerate(schema.columns[len(QUANTIFIED_STEPS.columns) :]):
-        table[column.name] = _nullable(values[:, index])
+        table[column.name] = nullable(values[:, index])
     return schema.build(table)
 
 
@@ -198,11 +184,6 @@ def sharded(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
             pending, count = [], 0
     if pending:
         yield pa.concat_tables(pending)
-
-
-def _nullable(values: NDArray[np.floating[Any]]) -> pa.Array:
-    flat = np.ascontiguousarray(values).ravel()
-    return pa.array(flat, mask=~np.isfinite(flat))
 
 
 def _spread(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:

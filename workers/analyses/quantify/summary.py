@@ -90,7 +90,7 @@ def statistics(context: Job, linked: Linked, stage: str, columns: Columns) -> St
     Blocks are read one after the other: memory holds one block and the statistics.
     """
     base = Base.of(context)
-    scale, logit_scale = base.scale(columns), base.logits.astype(np.float64).std(0, ddof=1)
+    scale, logit_scale = columns.scale(base.measures), base.logits.astype(np.float64).std(0, ddof=1)
     found: list[Statistics] = []
     for targets, tensors in blocks(context, stage):
         effects = part_effects(tensors, columns)

@@ -13,6 +13,7 @@ from workers.report.counterfactual.data import Row
 from workers.report.counterfactual.phrases import distance
 from workers.report.counterfactual.shapes import DotPlot, ProbabilityPlot
 from workers.report.words import finite
+from workers.statistics import spaced
 
 FRAME = 100
 """Pixels of a frame in the view box of the chart below a strip."""
@@ -73,7 +74,7 @@ def distances(rows: Sequence[Row], pair: Row) -> DotPlot | None:
     if not len(far):
         return None
     heads = np.sort([float(r["head_distance"]) for r in rows if finite(r["head_distance"])])
-    drawn, drawn_heads = _thinned(far), _thinned(heads)
+    drawn, drawn_heads = (values[spaced(len(values), MAX_DOTS)] for values in (far, heads))
     width, left, right = 580, 8, 14
     ends = [float(far[-1]), *(float(pair[k]) for k in ("distance_upper", "head_distance") if finite(pair[k]))]
     high = 1.06 * max(ends) or 1.0
@@ -108,14 +109,6 @@ def distances(rows: Sequence[Row], pair: Row) -> DotPlot | None:
         f"mean {distance(pair['distance'])}"
         + ("" if head is None else f"; the head’s boundary is {distance(head)} away in the mean"),
     )
-
-
-def _thinned(values: Doubles) -> Doubles:
-    """At most `MAX_DOTS` of sorted values, evenly."""
-    if len(values) <= MAX_DOTS:
-        return values
-    places = np.linspace(0, len(values) - 1, MAX_DOTS).round().astype(int)
-    return np.asarray(values[places], float)
 
 
 def _placed(value: Any, to_x: Any) -> float | None:
