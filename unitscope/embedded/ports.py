@@ -41,12 +41,14 @@ def _held(wishes: Iterable[tuple[int, ...]]) -> list[int]:
 
 def _bound(wish: tuple[int, ...]) -> socket.socket:
     lowest, beyond = LOWEST, _lowest_dynamic()
-    for port in (*wish, *random.sample(range(lowest, beyond), beyond - lowest)):
+    start = random.randrange(lowest, beyond)
+    for port in (*wish, *range(start, beyond), *range(lowest, start)):
         item = socket.socket()
         # As servers do: a port on which only old connections linger counts as free.
         item.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             item.bind(("127.0.0.1", port))
+            item.listen(1)  # Else, with that option, another socket could be bound here as well.
         except OSError:
             item.close()
         else:
