@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +35,6 @@ from unitscope.version import package_version
 JOB = job_id_of("a-job")
 LINK = ["submit", "link", "--classifier", "a/c", "--generator", "a/g"]
 COMMAND = [sys.executable, "-m", "unitscope.cli"]
-
-
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ScriptedGateway]:
-    scripted = ScriptedGateway()
-    monkeypatch.chdir(tmp_path)
-    with scripted.serving() as address:
-        monkeypatch.setenv("UNITSCOPE_ENDPOINT_GATEWAY", address)
-        yield scripted
 
 
 def run(*words: str, stdin: str | None = None) -> Result:

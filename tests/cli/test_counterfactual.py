@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +26,6 @@ from unitscope.tables import LINKER_DIGEST, QUALITY
 
 PACK = ("--pack", "avatars", "--classifier", "shortcut")
 LINK = {"classifier": "avatars/shortcut", "generator": "avatars/generator"}
-
-
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ScriptedGateway]:
-    scripted = ScriptedGateway()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("UNITSCOPE_STORE_URL", raising=False)
-    with scripted.serving() as address:
-        monkeypatch.setenv("UNITSCOPE_ENDPOINT_GATEWAY", address)
-        yield scripted
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +40,6 @@ def tables() -> dict[str, Any]:
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
     return str(quantified.save(tmp_path / "results", tables()))
-
-
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ScriptedGateway]:
-    scripted = ScriptedGateway()
-    monkeypatch.chdir(tmp_path)
-    with scripted.serving() as address:
-        monkeypatch.setenv("UNITSCOPE_ENDPOINT_GATEWAY", address)
-        yield scripted
 
 
 def run(*words: str) -> Result:

@@ -12,10 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unitscope.cli.options import LONG_SECONDS, connect
+from unitscope.cli.options import LONG_SECONDS, connect, ended
 from unitscope.cli.output import print_json
 from unitscope.cli.specs import REPORT
-from unitscope.errors import FailedPreconditionError, NotFoundError
+from unitscope.errors import NotFoundError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,7 +58,6 @@ def opened(source: str, address: str, home: Path) -> Iterator[Opened]:
         JobFailedError: It failed or was cancelled.
     """
     from unitscope.client import SavedResult
-    from unitscope.client.handle import raise_for_state
 
     if Path(source).is_dir():
         yield Opened(source, SavedResult(source))
@@ -68,15 +67,7 @@ def opened(source: str, address: str, home: Path) -> Iterator[Opened]:
             f"there is no folder {source}, and it is no job id either", reason="RESULT_NOT_FOUND"
         )
     with connect(address, home, LONG_SECONDS) as client:
-        handle = client.job(source)
-        status = handle.status()
-        raise_for_state(status)
-        if not status.state.terminal:
-            raise FailedPreconditionError(
-                f"{source} is still {status.state.lower()}; 'unitscope watch {source}' follows it to its end",
-                reason="JOB_NOT_ENDED",
-            )
-        yield Opened(source, handle.result(), client)
+        yield Opened(source, ended(client, source).result(), client)
 
 
 def rows_of(table: pa.Table) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from unitscope.cli.options import (
     Output,
     OutputOption,
     connect,
+    ended,
     example,
 )
 from unitscope.cli.output import (
@@ -190,19 +191,8 @@ def download(
 
     Each is checked against its sha256; those that are there already are not fetched again.
     """
-    from unitscope.client.handle import raise_for_state
-    from unitscope.errors import FailedPreconditionError
-
     with connect(address, home, LONG_SECONDS) as client:
-        handle = client.job(job)
-        status = handle.status()
-        raise_for_state(status)
-        if not status.state.terminal:
-            raise FailedPreconditionError(
-                f"{job} is still {status.state.lower()}; 'unitscope watch {job}' follows it to its end",
-                reason="JOB_NOT_ENDED",
-            )
-        paths = handle.download(to or Path(job), artifact or None, direct=direct)
+        paths = ended(client, job).download(to or Path(job), artifact or None, direct=direct)
     files = [(str(path), path.stat().st_size) for path in paths]
     if output is Output.JSON:
         print_json([{"path": path, "size": count} for path, count in files])

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unitscope.errors import FailedPreconditionError
+
 if TYPE_CHECKING:
-    from unitscope.client import Client
+    from unitscope.client import Client, JobHandle
 
 
 class Output(StrEnum):
@@ -73,6 +75,27 @@ def connect(address: str, home: Path, patience: float = QUICK_SECONDS) -> Client
         address = endpoints.gateway if endpoints else ""
     files = ACCESS.get() or AccessFiles()
     return Client(address or None, patience=patience, token_file=files.token_file, ca_file=files.ca_file)
+
+
+def ended(client: Client, job: str) -> JobHandle:
+    """A job that has succeeded.
+
+    Raises:
+        NotFoundError: There is no such job.
+        FailedPreconditionError: It has not ended (reason JOB_NOT_ENDED).
+        JobFailedError: It failed or was cancelled.
+    """
+    from unitscope.client.handle import raise_for_state
+
+    handle = client.job(job)
+    status = handle.status()
+    raise_for_state(status)
+    if not status.state.terminal:
+        raise FailedPreconditionError(
+            f"{job} is still {status.state.lower()}; 'unitscope watch {job}' follows it to its end",
+            reason="JOB_NOT_ENDED",
+        )
+    return handle
 
 
 def example(line: str) -> dict[str, Any]:

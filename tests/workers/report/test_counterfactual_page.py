@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from workers.report import build
 
 pytestmark = pytest.mark.integration
 
-SIZES = [pytest.param((1280, 900), id="desktop"), pytest.param((390, 844), id="phone")]
 PAIRS = [(o, t) for o in CLASSES[:5] for t in CLASSES[:5] if o != t]
 
 SPRITE = """(node) => {
@@ -25,29 +23,10 @@ SPRITE = """(node) => {
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser.chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("counterfactual") / "report.html"
     file.write_bytes(build(sample.report(PAIRS, own=2)))
     return file
-
-
-@pytest.fixture(params=SIZES)
-def opened(request: pytest.FixtureRequest, chromium: Any, path: Path) -> Iterator[browser.Opened]:
-    width, height = request.param
-    with browser.opened(chromium, path, width=width, height=height) as page:
-        yield page
-
-
-@pytest.fixture
-def desktop(chromium: Any, path: Path) -> Iterator[browser.Opened]:
-    with browser.opened(chromium, path) as page:
-        yield page
 
 
 def pairs(opened: browser.Opened) -> list[tuple[str, str]]:

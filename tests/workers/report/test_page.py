@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +16,6 @@ from workers.report import build
 
 pytestmark = pytest.mark.integration
 
-SIZES = [pytest.param((1280, 900), id="desktop"), pytest.param((390, 844), id="phone")]
 SECTIONS = ("gallery", "linker", "units", "provenance", "methods")
 
 READ_FRAMES = """async (image) => {
@@ -30,23 +28,10 @@ READ_FRAMES = """async (image) => {
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser.chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("report") / "report.html"
     file.write_bytes(build(sample.report(units=14, seeds=1, steps=5)))
     return file
-
-
-@pytest.fixture(params=SIZES)
-def opened(request: pytest.FixtureRequest, chromium: Any, path: Path) -> Iterator[browser.Opened]:
-    width, height = request.param
-    with browser.opened(chromium, path, width=width, height=height) as page:
-        yield page
 
 
 def column(opened: browser.Opened, number: int, table: str = "units-table") -> list[str]:

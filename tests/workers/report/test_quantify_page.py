@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,6 @@ from workers.report.quantify.findings import Findings
 
 pytestmark = pytest.mark.integration
 
-SIZES = [pytest.param((1280, 900), id="desktop"), pytest.param((390, 844), id="phone")]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser.chromium() as running:
-        yield running
-
 
 @pytest.fixture(scope="module")
 def report() -> ReportData:
@@ -38,19 +29,6 @@ def path(report: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("quantify") / "report.html"
     file.write_bytes(build(report))
     return file
-
-
-@pytest.fixture(params=SIZES)
-def opened(request: pytest.FixtureRequest, chromium: Any, path: Path) -> Iterator[browser.Opened]:
-    width, height = request.param
-    with browser.opened(chromium, path, width=width, height=height) as page:
-        yield page
-
-
-@pytest.fixture
-def desktop(chromium: Any, path: Path) -> Iterator[browser.Opened]:
-    with browser.opened(chromium, path) as page:
-        yield page
 
 
 def go(opened: browser.Opened, fragment: str) -> None:
