@@ -7,7 +7,7 @@ import re
 
 from tests.signals.scraped import PAGE, table, words
 from unitscope.signals import catalogue
-from unitscope.signals.metrics import INSTRUMENTS
+from unitscope.signals.instruments import INSTRUMENTS
 
 DASHBOARD = PAGE.parents[1] / "k8s" / "components" / "monitoring" / "dashboard.json"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unitscope.signals.metrics import Counter, Gauge, Histogram
+from unitscope.signals.instruments import Counter, Gauge, Histogram
 
 SERVERS = ("gateway", "classifier", "linker", "generator")
 SENDERS = ("gateway", "worker")

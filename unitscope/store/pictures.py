@@ -9,6 +9,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unitscope.errors import InvalidArgumentError
@@ -89,6 +91,16 @@ def in_rgb(image: Image.Image) -> Image.Image:
     plain = Image.new("RGB", found.size)
     plain.paste(found)
     return plain
+
+
+def fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The largest centred cut of an image that has the aspect of a size (width, height), at that size.
+
+    Args:
+        image: uint8 (height, width, 3).
+        size: Wanted.
+    """
+    return np.asarray(ImageOps.fit(Image.fromarray(image), size, Image.Resampling.BILINEAR))
 
 
 def _reason(error: Exception) -> str:

@@ -128,6 +128,11 @@ class Linked:
         return cls(card, _solution(context.store, card), rule_of(spec))
 
 
+def nonnegative(context: Job, linked: Linked) -> bool:
+    """Whether the features of the linker's layer are never below 0."""
+    return context.card("classifier").layer(str(linked.card.architecture["layer"])).nonnegative
+
+
 def link_spec(context: Job) -> LinkSpec | None:
     """The spec that the job fits a linker by; None where it names a published one."""
     if isinstance(context.spec, LinkSpec):

@@ -12,11 +12,11 @@ import pytest
 from tests.workers.analyses import counterfactual_job as fake
 from unitscope.store.directory import DirectoryStore
 from unitscope.tables import CARRIERS, CHANGES, COUNTERFACTUALS, INVERSIONS, PAIRS, from_parquet
+from workers.analyses.columns import Columns
 from workers.analyses.counterfactual import files, page
 from workers.analyses.counterfactual.files import counterfactual_files
 from workers.analyses.counterfactual.gather import rows_of
 from workers.analyses.linked import Linked
-from workers.analyses.quantify.columns import Columns
 from workers.counterfactual import Outcome
 from workers.measures import MEASURES
 from workers.statistics import wilson

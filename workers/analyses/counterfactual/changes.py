@@ -11,9 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unitscope.tables import CHANGES
+from workers.analyses.columns import Columns
 from workers.analyses.counterfactual.gather import Array, Integers, Pair, Rows
 from workers.analyses.counterfactual.rows import strongest
-from workers.analyses.quantify.columns import Columns
 from workers.measures import MEASURES
 from workers.outputs import nullable
 from workers.statistics import (

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from unitscope.jobs.specs import CounterfactualSpec
+from workers.analyses.columns import Columns
 from workers.analyses.counterfactual.changes import change_rows, changes_of
 from workers.analyses.counterfactual.gather import Rows, base_scale, no_rows, pairs_of, rows_of, searches
 from workers.analyses.counterfactual.inversions import inversion_rows, own_pictures
@@ -17,7 +18,6 @@ from workers.analyses.counterfactual.rows import counterfactual_rows, fixed, met
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
 from workers.analyses.publish import REPORT, quality_table
-from workers.analyses.quantify.columns import Columns
 from workers.outputs import (
     MAX_JSON_ROWS,
     OutputFile,

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unitscope.jobs.chunks import ChunkResult
+from workers.analyses.columns import Columns
 from workers.analyses.job import Job
 from workers.analyses.linked import Solution
-from workers.analyses.quantify.columns import Columns
 from workers.counterfactual.result import CHANGED, REACHED, SEARCHED, carriers, softmax
 from workers.statistics import differences, spaced
 

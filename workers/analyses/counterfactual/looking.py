@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from unitscope.errors import FailedPreconditionError
 from workers.analyses.counterfactual.naming import base_picture
 from workers.analyses.job import Job
-from workers.analyses.linked import Linked
-from workers.analyses.quantify.targets import nonnegative
+from workers.analyses.linked import Linked, nonnegative
 from workers.counterfactual import Linker, Models, probed
 from workers.counterfactual.models import Classifier
 from workers.measures import MEASURES, measure
@@ -25,6 +24,8 @@ BATCH = 48
 Floats = NDArray[np.float32]
 Images = NDArray[np.uint8]
 Tensors = dict[str, NDArray[Any]]
+
+_OF_BASE = ("features", "latents", "logits", "seeds")
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,34 @@ class Base:
             return bool(params["class"] == class_index and inside)
 
         params, chunk = next(context.result("base", holds))
-        start = first - params["first"]
-        rows = slice(start, start + count)
-        return cls(*(chunk.tensors[name][rows] for name in ("features", "latents", "logits", "seeds")))
+        return cls(*(chunk.tensors[name] for name in _OF_BASE)).part(first - params["first"], count)
+
+    def part(self, first: int, count: int) -> Base:
+        """So many of the images from a place on."""
+        return Base(*(vars(self)[name][first : first + count] for name in _OF_BASE))
+
+
+class Bases:
+    """Base images for searches that come in their order: each chunk is read once, and one is held."""
+
+    def __init__(self, context: Job) -> None:
+        """Reads nothing yet."""
+        self._context = context
+        self._chunks = context.plan.stage("base").chunks
+        self._held: tuple[int, Base] | None = None
+
+    def at(self, class_index: int, first: int, count: int) -> Base:
+        """See `Base.at`."""
+        number, params = next(
+            (k, chunk)
+            for k, chunk in enumerate(self._chunks)
+            if chunk["class"] == class_index and 0 <= first - chunk["first"] < max(chunk["count"], 1)
+        )
+        if self._held is None or self._held[0] != number:
+            whole = Base.at(self._context, class_index, params["first"], params["count"])
+            # Copies: views would hold all of the chunk, the pictures in it included.
+            self._held = number, Base(*(vars(whole)[name].copy() for name in _OF_BASE))
+        return self._held[1].part(first - params["first"], count)
 
 
 def models_of(context: Job, linked: Linked, classifier: Classifier | None = None) -> Models:

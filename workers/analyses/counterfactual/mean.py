@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 from unitscope.jobs.chunks import ChunkResult
 from unitscope.jobs.planning.counterfactual import MEAN_MULTIPLES
 from unitscope.jobs.specs import CounterfactualSpec
-from workers.analyses.counterfactual.looking import BATCH, Base, Floats
+from workers.analyses.counterfactual.looking import BATCH, Base, Floats, models_of
 from workers.analyses.counterfactual.search import Wanted
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
-from workers.analyses.quantify.targets import nonnegative
 from workers.clients import render_and_read
-from workers.counterfactual import Linker
 from workers.counterfactual.result import REACHED, SEARCHED
 
 ENOUGH = 2
@@ -148,13 +146,12 @@ def _flips(
     context: Job, spec: CounterfactualSpec, linked: Linked, rows: _Rows, shifts: Doubles, target: int
 ) -> list[int]:
     """Images that are read as the target once a multiple of the shifts (rows, units) is applied."""
-    linker, features = Linker.of(linked.solution), np.stack(rows.features).astype(np.float64)
+    models, features = models_of(context, linked), np.stack(rows.features).astype(np.float64)
+    linker = models.linker
     residuals = np.zeros(len(rows.latents[0]))
     if spec.start == "own":
         residuals = (np.stack(rows.latents) - linker.latents(features))[:, None]
-    moved = features[:, None] + np.array(MEAN_MULTIPLES)[:, None] * shifts[:, None]
-    if nonnegative(context, linked):
-        moved = np.maximum(moved, 0)
+    moved = models.allowed(features[:, None] + np.array(MEAN_MULTIPLES)[:, None] * shifts[:, None])
     w = linker.latents(moved, residuals).astype(np.float32).reshape(-1, len(linker.bias))
     batches = [w[first : first + BATCH] for first in range(0, len(w), BATCH)]
     readings = render_and_read(context.generator, context.classifier, batches, context.beat)

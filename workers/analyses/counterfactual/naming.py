@@ -50,8 +50,18 @@ def kept_images(spec: CounterfactualSpec, params: dict[str, Any]) -> int:
     return min(int(params["count"]), max(0, shown - int(params["first"])))
 
 
-def kept_rows(spec: CounterfactualSpec, plan: Plan, params: dict[str, Any]) -> NDArray[np.bool_]:
-    """Which rows of a chunk of ``search`` are kept: (images of the chunk x targets,), image by image."""
+def kept_rows(
+    spec: CounterfactualSpec, plan: Plan, params: dict[str, Any], most: int | None = None
+) -> NDArray[np.bool_]:
+    """Which rows of a chunk of ``search`` are kept: (images of the chunk x targets,), image by image.
+
+    Args:
+        spec: Of the job.
+        plan: Its plan.
+        params: Of the chunk.
+        most: Rows at most whose pictures a chunk can hold: of a sample no more are kept. Where all are to be
+            kept, the plan saw to it that they can be.
+    """
     images, targets = int(params["count"]), np.array(params["targets"], np.int64)
     kept = np.arange(images) < kept_images(spec, params)
     every = 1
@@ -61,4 +71,6 @@ def kept_rows(spec: CounterfactualSpec, plan: Plan, params: dict[str, Any]) -> N
         every = math.ceil(len(classes) * SHOWN * of_job / SAMPLED_ROWS)
     turn = (params["class"] + targets) % every == 0
     rows: NDArray[np.bool_] = (kept[:, None] & turn).ravel()
+    if most is not None and spec.keep == "sample":
+        rows &= rows.cumsum() <= most
     return rows

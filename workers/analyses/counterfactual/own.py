@@ -11,11 +11,11 @@ from unitscope.errors import FailedPreconditionError
 from unitscope.jobs.chunks import ChunkResult
 from unitscope.jobs.specs import CounterfactualSpec
 from unitscope.store.images import ImageEntry, read_image, read_index
+from unitscope.store.pictures import fitted
 from workers.analyses.counterfactual.looking import Floats, Images, Tensors, measured, models_of, zipped
 from workers.analyses.counterfactual.naming import base_picture, kept_images
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
-from workers.analyses.quantify.activation import fitted
 from workers.counterfactual.inversion import Inversion, invert
 
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from unitscope.jobs.planning.counterfactual import targets_of
 from unitscope.jobs.specs import CounterfactualSpec
 from unitscope.tables import COUNTERFACTUALS, Table
+from workers.analyses.columns import Columns
 from workers.analyses.counterfactual.gather import Array, Rows
 from workers.analyses.counterfactual.inversions import own_chunks
 from workers.analyses.counterfactual.naming import row_folder
 from workers.analyses.job import Job
-from workers.analyses.quantify.columns import Columns
 from workers.counterfactual.result import OUTCOMES, Outcome
 from workers.measures import MEASURES
 from workers.outputs import nullable

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unitscope.jobs.chunks import ChunkResult
-from unitscope.jobs.planning.counterfactual import targets_of
+from unitscope.jobs.planning.counterfactual import rows_with_pictures, targets_of
 from unitscope.jobs.specs import CounterfactualSpec
 from workers.analyses.counterfactual.looking import (
     Base,
@@ -104,13 +104,13 @@ def search(context: Job, spec: CounterfactualSpec, linked: Linked, params: dict[
     base = Base.at(context, params["class"], params["first"], params["count"])
     classes = context.card("classifier").classes
     rows = Wanted.of(spec, classes, base.logits, params["targets"])
-    kept = kept_rows(spec, context.plan, params)[: len(rows)]
+    edge = int(context.card("generator").architecture["spec"]["resolution"])
+    kept = kept_rows(spec, context.plan, params, rows_with_pictures(spec, edge))[: len(rows)]
     tensors = _blank(spec, len(rows), base, len(context.card("parts").classes))
     pictures: dict[str, Images] = {}
     if len(rows):
         models = searching_models(context, linked, base.features)
-        pixels = 3 * int(context.card("generator").architecture["spec"]["resolution"]) ** 2
-        row_bytes = max(PICTURES_PER_ROW, spec.frames) * pixels
+        row_bytes = max(PICTURES_PER_ROW, spec.frames) * 3 * edge**2
         for block in spans(len(rows), row_bytes, len(rows), BLOCK_BYTES):
             found = _searched(models, spec, linked, base, rows, block)
             labels = _measured(context, found, rows.images[block], tensors, block.start)

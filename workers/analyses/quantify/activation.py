@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from unitscope.errors import FailedPreconditionError
 from unitscope.jobs.chunks import ChunkResult
 from unitscope.jobs.specs import QuantifySpec
 from unitscope.store.images import ImageEntry, read_image, read_index
+from unitscope.store.pictures import fitted
 from workers.analyses.job import Job
 
 MOST = 8
@@ -93,11 +93,6 @@ def _thumbnail(
         image = read_image(context.store, spec.image_folder, entries[index])
         known[index] = fitted(image, (THUMBNAIL, THUMBNAIL))
     return known[index]
-
-
-def fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The image's largest centred cut of that aspect, at that size (width, height)."""
-    return np.asarray(ImageOps.fit(Image.fromarray(image), size, Image.Resampling.BILINEAR))
 
 
 def confirmed_units(numbers: NDArray[np.int64], confirmed: NDArray[np.bool_]) -> Iterator[int]:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from unitscope.jobs.chunks import ChunkResult
 from unitscope.jobs.specs import QuantifySpec
 from workers.analyses.job import Job
-from workers.analyses.linked import Linked, Solution
+from workers.analyses.linked import Linked, Solution, nonnegative
 from workers.analyses.quantify.base import Base, labels_of
-from workers.analyses.quantify.targets import Targets, commanded, nonnegative, path
+from workers.analyses.quantify.targets import Targets, commanded, path
 from workers.analyses.trust import focus
 from workers.clients import Reading, render_and_read
 from workers.measures import measure

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from unitscope.jobs.specs import QuantifySpec
 from workers.analyses import page
+from workers.analyses.columns import LOGIT
 from workers.analyses.job import Job
 from workers.analyses.linked import link_spec
 from workers.analyses.quantify.activation import confirmed_units, most_activating
-from workers.analyses.quantify.columns import LOGIT
 from workers.analyses.quantify.moving import image_name, kept_images
 from workers.analyses.quantify.targets import Targets
 from workers.analyses.quantify.verdict import NAMING_THRESHOLD, Verdict, associations

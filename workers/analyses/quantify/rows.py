@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from unitscope.jobs.chunks import ChunkResult
 from unitscope.jobs.specs import QuantifySpec
 from unitscope.tables import EFFECTS, QUANTIFIED_STEPS, QUANTIFIED_UNITS
+from workers.analyses.columns import CELLS, LOGIT, Columns
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
-from workers.analyses.quantify.columns import CELLS, LOGIT, Columns
 from workers.analyses.quantify.moving import image_name
 from workers.analyses.quantify.targets import Targets
 from workers.analyses.quantify.verdict import NAMING_THRESHOLD, Verdict

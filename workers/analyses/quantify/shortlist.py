@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from unitscope.jobs.chunks import ChunkResult
 from unitscope.jobs.specs import QuantifySpec
+from workers.analyses.columns import Columns
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
-from workers.analyses.quantify.columns import Columns
 from workers.analyses.quantify.summary import Statistics, statistics
 from workers.measures import MEASURES
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from unitscope.jobs.chunks import ChunkResult
 from workers.analyses import trust
+from workers.analyses.columns import Columns
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
 from workers.analyses.quantify.base import Base
-from workers.analyses.quantify.columns import Columns
 from workers.measures import MEASURES
 from workers.statistics import Summary, certain, differences, selectivity, shares_by_part, summarise
 

@@ -11,7 +11,7 @@ from unitscope.errors import FailedPreconditionError
 from unitscope.jobs.chunks import ChunkResult
 from unitscope.jobs.specs import Perturbation, QuantifySpec
 from workers.analyses.job import Job
-from workers.analyses.linked import Linked, Solution
+from workers.analyses.linked import Linked, Solution, nonnegative
 from workers.analyses.quantify.base import Base
 
 Array = NDArray[np.float64]
@@ -178,11 +178,6 @@ def _live(solution: Solution, perturbation: Perturbation) -> NDArray[np.bool_]:
         ends = (perturbation.low_quantile, perturbation.high_quantile)
     live: NDArray[np.bool_] = solution.quantile(ends[1]) > solution.quantile(ends[0])
     return live
-
-
-def nonnegative(context: Job, linked: Linked) -> bool:
-    """Whether the features of the linker's layer are never below 0."""
-    return context.card("classifier").layer(str(linked.card.architecture["layer"])).nonnegative
 
 
 def _dead(subject: str, unit: int) -> FailedPreconditionError:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unitscope.jobs.specs import QuantifySpec
+from workers.analyses.columns import Columns
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
-from workers.analyses.quantify.columns import Columns
 from workers.analyses.quantify.summary import (
     Behaviour,
     Statistics,
