@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.laboratory import Laboratory, Misfortune, clean_shared_memory, missing, shared_memory
+from tests.chaos.laboratory import Laboratory, Misfortune, clean_shared_memory, missing
 from tests.support.tiny_pack import CLASSIFIER, GENERATOR, write_tiny_pack
 
 SPEC = {
@@ -42,7 +42,8 @@ def trial(folder: Path, misfortune: Misfortune) -> dict[str, Any]:
             "traverse", SPEC, misfortune, lambda line: print(line, file=sys.stderr, flush=True)
         )
         left = lab.leftovers(report.jobs)
-    left |= {"processes": [str(pid) for pid in lab.processes()], "shared memory": shared_memory()}
+        lab.settle()
+    left |= {"processes": [str(pid) for pid in lab.processes()], "shared memory": lab.shared_memory()}
     differing = [
         f"{job}: {name}"
         for job, found in zip(report.jobs, report.tables, strict=True)

@@ -20,7 +20,7 @@ from unitscope.embedded.ports import free_ports
 
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """Debian's server without the wrapper that would change to the system's user."""
-SECONDS = 90.0
+SECONDS = 180.0
 
 
 @dataclass

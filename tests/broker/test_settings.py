@@ -24,7 +24,7 @@ def test_the_size_of_a_job_decides_about_its_queue(tmp_path: Path) -> None:
         for name, count in ((broker.INTERACTIVE, 2), (broker.LONG, 1)):
             queue = connection.SimpleQueue(next(q for q in app.conf.task_queues if q.name == name))
             for _ in range(count):
-                message = queue.get(timeout=10)
+                message = queue.get(timeout=60)
                 assert message.headers["task"] == broker.FINALISE
                 message.ack()
             with pytest.raises(queue.Empty):
@@ -78,7 +78,7 @@ def test_tls_is_spoken_and_the_broker_must_prove_who_it_is(
     broker.send(trusting, broker.PLAN, "job-x")
     with trusting.connection_for_read() as connection:
         queue = connection.SimpleQueue(next(iter(trusting.conf.task_queues)))
-        assert queue.get(timeout=10).headers["task"] == broker.PLAN
+        assert queue.get(timeout=60).headers["task"] == broker.PLAN
     stranger = Authority(tmp_path, "stranger").certificate
     for wrong in (BrokerSettings(url=node.url), BrokerSettings(url=node.url, ca_file=stranger)):
         kombu.pools.reset()  # they know connections by their addresses alone

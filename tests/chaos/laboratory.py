@@ -130,6 +130,7 @@ class Laboratory:
             start_seconds=START_SECONDS,
         )
         self._outside: dict[str, Supervised] = {}
+        self._generators: set[int] = set()
         self._exit = ExitStack()
 
     def __enter__(self) -> Self:
@@ -148,6 +149,7 @@ class Laboratory:
         try:
             self._until(self._outside_is_healthy)
             self._exit.enter_context(self.stack)
+            self._note_generators()
         except BaseException:
             self._exit.close()
             raise
@@ -194,8 +196,18 @@ class Laboratory:
             return [info.key for job in jobs for info in store.objects(layout.job(job) + "attempts/")]
 
         with suppress(AssertionError):  # The gateway removes them when it has seen the end.
-            self._until(lambda: not attempts(), seconds=30.0)
+            self._until(lambda: not attempts(), seconds=120.0)
         return {"attempts": attempts(), "uploads": store.unfinished_uploads()}
+
+    def settle(self) -> None:
+        """Waits until every program is healthy: one that is just starting cleans nothing up when it is stopped."""
+        self._until(self._outside_is_healthy)
+        self._until(lambda: all(state.state == "healthy" for state in self.stack.states()))
+
+    def shared_memory(self) -> list[str]:
+        """What the laboratory's own Tritons have left; other runs on this machine may just leave something, too."""
+        owners = {str(pid) for pid in self._generators}
+        return [name for name in shared_memory() if name.split("-")[2] in owners]
 
     def processes(self) -> list[int]:
         """All processes of the laboratory."""
@@ -205,6 +217,19 @@ class Laboratory:
         handle = client.submit(kind, dict(spec))
         jobs.append(handle.id)
         return tables(handle.result(timeout=JOB_SECONDS))
+
+    def _note_generators(self) -> None:
+        """Remembers the process ids of the generator's program, also of those that are yet to be started."""
+        program = self.stack.supervised("generator")
+        spawn = program._spawn
+
+        def noted() -> None:
+            spawn()
+            assert program._process is not None
+            self._generators.add(program._process.pid)
+
+        program._spawn = noted  # type: ignore[method-assign]
+        self._generators.add(program.state.pid)
 
     def _program(self, name: str) -> Supervised:
         return self._outside.get(name) or self.stack.supervised(name)
@@ -252,6 +277,7 @@ class Laboratory:
         while not true():
             if time.monotonic() > until:
                 states = {name: p.state.state for name, p in self._outside.items()}
+                states |= {state.name: state.state for state in self.stack.states()}
                 raise AssertionError(f"not within {seconds:g} seconds: {states}")
             time.sleep(0.2)
 

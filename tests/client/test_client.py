@@ -17,6 +17,7 @@ import pytest
 from tests.support import quantified
 from tests.support.scripted_gateway import ScriptedGateway
 from unitscope.client import Client, JobState, JobStatus, SavedResult
+from unitscope.embedded.ports import free_ports
 from unitscope.errors import (
     DataLossError,
     DeadlineError,
@@ -37,13 +38,15 @@ JOB = job_id_of("a-job")
 @pytest.fixture
 def gateway() -> Iterator[ScriptedGateway]:
     scripted = ScriptedGateway()
+    # A port that no connection takes while the gateway is down.
+    scripted.address = f"127.0.0.1:{free_ports(1)[0]}"
     with scripted.serving():
         yield scripted
 
 
 @pytest.fixture
 def client(gateway: ScriptedGateway) -> Iterator[Client]:
-    with Client(gateway.address, timeout=5, patience=10) as made:
+    with Client(gateway.address, timeout=60, patience=60) as made:
         yield made
 
 

@@ -80,7 +80,7 @@ def renderings() -> dict[str, Objects]:
 
         def render(folder: Path) -> Objects:
             done = subprocess.run(
-                [str(kubectl), "kustomize", str(folder)], capture_output=True, text=True, timeout=120
+                [str(kubectl), "kustomize", str(folder)], capture_output=True, text=True, timeout=240
             )
             assert done.returncode == 0, f"{folder.name}: {done.stderr}"
             return tuple(yaml.load_all(done.stdout, LOADER))
@@ -181,7 +181,7 @@ def help_of(module: tuple[str, ...]) -> str:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("UNITSCOPE_")}
     environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
     command = [sys.executable, "-m", *module, "--help"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

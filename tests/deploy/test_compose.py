@@ -53,7 +53,7 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _draw(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     command = ["bash", str(ROOT / "scripts" / "make_secrets.sh"), str(folder)]
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", **variables}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
 
 
 def test_every_program_is_there() -> None:
@@ -142,7 +142,7 @@ def test_what_the_script_draws_is_random_and_fits_together(secrets: Path, tmp_pa
         ],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
     ).stdout
     for name in (
         "DNS:gateway,",
@@ -224,7 +224,7 @@ def test_the_bucket_is_the_one_that_programs_use() -> None:
     assert f"mc mb --ignore-existing store/{bucket}\n" in script
     assert f"arn:aws:s3:::{bucket}/*" in (ROOT / "k8s/components/minio/policy.json").read_text()
     assert (
-        subprocess.run(["sh", "-n", str(ROOT / "k8s/components/minio/bucket.sh")], timeout=20).returncode == 0
+        subprocess.run(["sh", "-n", str(ROOT / "k8s/components/minio/bucket.sh")], timeout=60).returncode == 0
     )
     read = set(re.findall(r"\$\(secret ([a-z-]+)\)", script))
     assert read == set(_secrets(SERVICES["bucket"]).values())

@@ -37,7 +37,7 @@ from unitscope.rpc.exposure import check_exposure
 from unitscope.settings import ServerSettings, TlsSettings, WorkerSettings
 from unitscope.signals.catalogue import OUTSTANDING
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 CUSTOM = {"ScaledObject", "PodMonitor"}
 """Kinds that the schemas of Kubernetes do not have; see the tests of KEDA and of monitoring."""
 
@@ -80,10 +80,10 @@ def test_what_is_rendered_passes_the_strict_schemas(tmp_path: Path) -> None:
     }
     file = tmp_path / "rendered.yaml"
     file.write_text("\n".join(f"---\n{text}" for text in sorted(different)))
-    done = subprocess.run([*tool, str(file)], capture_output=True, text=True, timeout=240)
+    done = subprocess.run([*tool, str(file)], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     file.write_text(json.dumps({**renderings()["base"][0], "unknownField": 1}))
-    assert subprocess.run([*tool, str(file)], capture_output=True, timeout=120).returncode != 0
+    assert subprocess.run([*tool, str(file)], capture_output=True, timeout=240).returncode != 0
 
 
 def test_one_program_an_image() -> None:

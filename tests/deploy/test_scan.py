@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
 SCANNER = ROOT / ".venv" / "checkov" / "bin" / "checkov"
 
@@ -19,7 +19,7 @@ def scanner() -> None:
 
 
 def test_the_scanner_finds_nothing_that_is_not_accepted() -> None:
-    done = subprocess.run([str(ROOT / "scripts/scan.sh")], capture_output=True, text=True, timeout=280)
+    done = subprocess.run([str(ROOT / "scripts/scan.sh")], capture_output=True, text=True, timeout=840)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert "nothing but what is accepted" in done.stdout
 
@@ -33,7 +33,7 @@ def test_the_scanner_finds_what_is_wrong(tmp_path: Path) -> None:
         [str(SCANNER), "--skip-download", "--framework", "kubernetes", "--directory", str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=840,
     )
     assert done.returncode == 1
     assert "CKV_K8S_16" in done.stdout  # a privileged container

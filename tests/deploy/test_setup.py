@@ -27,7 +27,7 @@ def setup(checkout: Path, *arguments: str, **variables: str) -> subprocess.Compl
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,7 +152,10 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
 @pytest.mark.integration
 @pytest.mark.parametrize("code", of("From S3"))
 def test_from_s3(code: str, bucket: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in bucket.items():
+    # No session, profile or machine of one's own.
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {**bucket, "AWS_EC2_METADATA_DISABLED": "true"}.items():
         monkeypatch.setenv(name, value)
     answer = run(code)
     assert isinstance(answer, pd.DataFrame)

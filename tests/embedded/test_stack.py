@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,11 @@ from tests.support.tiny_pack import CLASSIFIER, GENERATOR, write_tiny_pack
 from unitscope.client import Client, JobHandle, JobState, Result
 from unitscope.embedded import Embedded, find, guardian
 from unitscope.embedded.home import Home, home_at
-from unitscope.errors import FailedPreconditionError, JobFailedError
+from unitscope.errors import FailedPreconditionError, JobFailedError, NotFoundError, UnavailableError
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
-SECONDS = 240.0
+SECONDS = 400.0
 SPEC = {
     "link": {
         "classifier": CLASSIFIER,
@@ -57,7 +56,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def stack(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     home = tmp_path_factory.mktemp("home")
-    with Embedded(home, models, environment=IMPATIENT, start_seconds=400) as running:
+    with Embedded(home, models, environment=IMPATIENT, start_seconds=600) as running:
         yield running
     assert guardian.marked(running.home.mark) == []
 
@@ -78,17 +77,39 @@ def tables(result: Result) -> dict[str, bytes]:
     return {name: result.read(f"tables/{name}.parquet") for name in result.tables}
 
 
-def disturbed(stack: Embedded, job: JobHandle, kills: dict[str, float]) -> Result:
-    """Watches the job to its end, and kills each program once that share of the work is done."""
-    left = dict(kills)
+def eventually(condition: Callable[[], object], seconds: float = 120.0) -> bool:
+    """Whether it becomes true in time."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def killed_amid(stack: Embedded, job: JobHandle, left: dict[str, float]) -> Result:
+    """Watches the job to its end; kills each program, and strikes it out, once that share of the work is done."""
     for status in job.watch(timeout=SECONDS):
         due = [name for name, share in left.items() if status.progress.fraction >= share]
         if status.state is JobState.RUNNING:
             for name in due:
                 stack.kill(name)
                 del left[name]
-    assert left == {}, "the job ended before all were killed"
     return job.result()
+
+
+def disturbed(stack: Embedded, submit: Callable[[], JobHandle], kills: dict[str, float]) -> list[Result]:
+    """Jobs until each program was killed amid one.
+
+    On a busy machine the end of a job may be seen before a share of it that was waited for: then another
+    one is disturbed by what is left.
+    """
+    left, results = dict(kills), []
+    while left:
+        before = len(left)
+        results.append(killed_amid(stack, submit(), left))
+        assert len(left) < before or len(results) < 4, f"four jobs ended and never was it time for {left}"
+    return results
 
 
 def test_a_job_runs_from_the_client_to_its_report(undisturbed: Result) -> None:
@@ -119,11 +140,14 @@ def test_the_same_spec_gives_the_same_tables(client: Client, undisturbed: Result
 def test_tables_are_the_same_whoever_is_killed(
     stack: Embedded, client: Client, undisturbed: Result, kills: dict[str, float]
 ) -> None:
-    before = {state.name: state.restarts for state in stack.states()}
-    result = disturbed(stack, client.submit("traverse", SPEC), kills)
-    assert tables(result) == tables(undisturbed)
-    after = {state.name: state.restarts for state in stack.states()}
-    assert all(after[name] == before[name] + 1 for name in kills)
+    def restarts() -> dict[str, int]:
+        return {state.name: state.restarts for state in stack.states() if state.name in kills}
+
+    wanted = {name: count + 1 for name, count in restarts().items()}
+    for result in disturbed(stack, lambda: client.submit("traverse", SPEC), kills):
+        assert tables(result) == tables(undisturbed)
+    # What was killed late may be missed by its supervisor only after the job.
+    assert eventually(lambda: restarts() == wanted), (restarts(), wanted)
 
 
 def test_units_are_quantified_to_the_same_tables_whoever_is_killed(stack: Embedded, client: Client) -> None:
@@ -134,14 +158,15 @@ def test_units_are_quantified_to_the_same_tables_whoever_is_killed(stack: Embedd
     assert sum(row["stage"] == "confirm" for row in units) == 6
     assert steps.num_rows == len(units) * 6 * 2 + 6 * 32 * 3
     kills = {"worker": 0.3, "generator": 0.6}
-    result = disturbed(stack, client.submit("quantify", QUANTIFY), kills)
-    for name in ("effects", "quality", "units"):
-        assert result.read(f"tables/{name}.parquet") == calm.read(f"tables/{name}.parquet")
-    assert result.table("steps").equals(steps)
+    for result in disturbed(stack, lambda: client.submit("quantify", QUANTIFY), kills):
+        for name in ("effects", "quality", "units"):
+            assert result.read(f"tables/{name}.parquet") == calm.read(f"tables/{name}.parquet")
+        assert result.table("steps").equals(steps)
 
 
 def test_a_cancelled_job_ends_soon(client: Client) -> None:
-    job = client.submit("traverse", SPEC)
+    # So many images that it cannot have ended before it is cancelled.
+    job = client.submit("traverse", {**SPEC, "seeds_per_class": 200})
     for status in job.watch(timeout=SECONDS):
         if status.progress.chunks_done and status.state is JobState.RUNNING:
             job.cancel()
@@ -155,7 +180,8 @@ def test_a_home_holds_one_stack(stack: Embedded, models: Path) -> None:
     with pytest.raises(FailedPreconditionError) as caught:
         Embedded(stack.home.root, models).start()
     assert caught.value.reason == "HOME_IN_USE"
-    assert all(state.state == "healthy" for state in stack.states())
+    # Those that an earlier test killed may not have been looked at since.
+    assert eventually(lambda: all(state.state == "healthy" for state in stack.states())), stack.states()
 
 
 def up(home: Path, models: Path) -> subprocess.Popen[str]:
@@ -177,12 +203,23 @@ def up(home: Path, models: Path) -> subprocess.Popen[str]:
     raise AssertionError(f"it did not start: {said}")
 
 
-def nothing_runs(home: Home, seconds: float = 15.0) -> bool:
+def nothing_runs(home: Home, seconds: float = 120.0) -> bool:
     """Whether all processes of the home are gone, the guardian last, at the latest after that time."""
     until = time.monotonic() + seconds
     while (left := guardian.marked(home.mark) or find(home.root)) and time.monotonic() < until:
         time.sleep(0.1)
     return not left
+
+
+def at_work(client: Client) -> JobHandle:
+    """A job of which something is done, and not all."""
+    for _ in range(4):
+        job = client.submit("traverse", SPEC)
+        watched = job.watch(timeout=SECONDS)
+        status = next(s for s in watched if s.progress.chunks_done or s.state.terminal)
+        if status.state is JobState.RUNNING:
+            return job
+    raise AssertionError(f"four jobs ended before they were seen at work; the last one is {status.state}")
 
 
 def test_a_job_outlives_its_supervisor_and_no_process_does(
@@ -193,19 +230,15 @@ def test_a_job_outlives_its_supervisor_and_no_process_does(
     endpoints = find(tmp_path)
     assert endpoints is not None
     with Client(endpoints.gateway) as client:
-        job = client.submit("traverse", SPEC)
-        for status in job.watch(timeout=SECONDS):
-            if status.progress.chunks_done:
-                break
-        assert status.state is JobState.RUNNING
+        job = at_work(client)
     supervisor.kill()
     supervisor.communicate()
     assert nothing_runs(home)
-    with socket.socket() as probe:
-        host, port = endpoints.gateway.split(":")
-        assert probe.connect_ex((host, int(port))) != 0
+    # Another stack may have taken the port since; it knows no such job.
+    with Client(endpoints.gateway) as client, pytest.raises((UnavailableError, NotFoundError)):
+        client.job(job.id).status()
 
-    second = Embedded(tmp_path, models, environment=IMPATIENT, start_seconds=400)
+    second = Embedded(tmp_path, models, environment=IMPATIENT, start_seconds=600)
     with second, second.client() as client:
         assert tables(client.job(job.id).result(timeout=SECONDS)) == tables(undisturbed)
     assert guardian.marked(home.mark) == []
@@ -214,7 +247,7 @@ def test_a_job_outlives_its_supervisor_and_no_process_does(
 def test_up_ends_cleanly_by_a_signal(models: Path, tmp_path: Path) -> None:
     supervisor = up(tmp_path, models)
     supervisor.send_signal(signal.SIGTERM)
-    said, _ = supervisor.communicate(timeout=60)
+    said, _ = supervisor.communicate(timeout=300)
     assert supervisor.returncode == 0
     assert said.splitlines()[-1] == "stopped"
     assert guardian.marked(home_at(tmp_path).mark) == []

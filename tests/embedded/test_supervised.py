@@ -23,13 +23,13 @@ ROOT = Path(__file__).parents[2]
 FAMILY = (
     "import subprocess, sys, time\n"
     "child = [sys.executable, '-c', 'import time; time.sleep(600)']\n"
-    "subprocess.Popen(child, start_new_session=True)\n"
     "print('up', flush=True)\n"
+    "subprocess.Popen(child, start_new_session=True)\n"
     "time.sleep(600)\n"
 )
 
 
-def eventually(condition: Callable[[], object], seconds: float = 30.0) -> bool:
+def eventually(condition: Callable[[], object], seconds: float = 120.0) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if condition():

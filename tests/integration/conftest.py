@@ -28,5 +28,6 @@ def stack(tmp_path_factory, tiny_models):
         "UNITSCOPE_GATEWAY_RECONCILE_SECONDS": "0.3",
         "UNITSCOPE_WORKER_REFRESH_SECONDS": "1",
     }
-    with Embedded(tmp_path_factory.mktemp("stack"), tiny_models, environment=patience) as stack:
+    home = tmp_path_factory.mktemp("stack")
+    with Embedded(home, tiny_models, environment=patience, start_seconds=600) as stack:
         yield stack

@@ -2,7 +2,7 @@
 
 import resource
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +34,9 @@ from unitscope.v1 import (
 )
 from workers.clients import GeneratorClient
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
+SECONDS = 120.0
 MODEL = "tiny/classifier"
 IMAGES = np.zeros((2, 16, 16, 3), np.uint8)
 NAN = np.full((2, 32), np.nan, np.float32)
@@ -51,12 +52,12 @@ class Peer:
         self.classifier = classifier_pb2_grpc.ClassifierServiceStub(open_channel(ends.classifier))
         self.linker = linker_pb2_grpc.LinkerServiceStub(open_channel(ends.linker))
         card = Registry(stack.models).resolve("tiny/generator")
-        self.generator = GeneratorClient(ends.generator, card, 30)
-        self.no_generator = GeneratorClient("127.0.0.1:1", card, 5)
+        self.generator = GeneratorClient(ends.generator, card, SECONDS)
+        self.no_generator = GeneratorClient("127.0.0.1:1", card, SECONDS)
 
     def create(self, message: analysis_spec_pb2.AnalysisSpec, **fields: Any) -> Any:
         request = jobs.CreateAnalysisJobRequest(spec=message, **fields)
-        return invoke(self.gateway.CreateAnalysisJob, request, 30)
+        return invoke(self.gateway.CreateAnalysisJob, request, SECONDS)
 
     def traverse(self, **changes: Any) -> Any:
         """Creates a job from raw protobuf, as a client in another language would."""
@@ -93,11 +94,11 @@ class Peer:
 
     def read(self, images: np.ndarray, model: str = MODEL, layer: str = "") -> Any:
         request = classifier_pb2.ExtractFeaturesRequest(model=model, images=to_tensor(images), layer=layer)
-        return invoke(self.classifier.ExtractFeatures, request, 30)
+        return invoke(self.classifier.ExtractFeatures, request, SECONDS)
 
     def head(self, features: np.ndarray) -> Any:
         request = classifier_pb2.EvaluateHeadRequest(model=MODEL, features=to_tensor(features))
-        return invoke(self.classifier.EvaluateHead, request, 30)
+        return invoke(self.classifier.EvaluateHead, request, SECONDS)
 
     def accumulate(self, features: np.ndarray) -> Any:
         rows = np.arange(len(features), dtype=np.int64)
@@ -108,16 +109,16 @@ class Peer:
             rows=to_tensor(rows),
         )
         request = linker_pb2.AccumulateRequest(destination="results/bad.safetensors", batch=batch)
-        return invoke(self.linker.Accumulate, iter([request]), 30)
+        return invoke(self.linker.Accumulate, iter([request]), SECONDS)
 
     def missing_solution(self) -> Any:
         reference = tensor_pb2.ObjectReference(key="results/none.safetensors", sha256="0" * 64)
         features = to_tensor(np.zeros((1, 32), np.float32))
         request = linker_pb2.ApplyRequest(solution=reference, features=features)
-        return invoke(self.linker.Apply, request, 30)
+        return invoke(self.linker.Apply, request, SECONDS)
 
     def get(self, job_id: str) -> Any:
-        return invoke(self.gateway.GetAnalysisJob, jobs.GetAnalysisJobRequest(job_id=job_id), 30)
+        return invoke(self.gateway.GetAnalysisJob, jobs.GetAnalysisJobRequest(job_id=job_id), SECONDS)
 
     def map(self, **changes: Any) -> Any:
         inputs = {"z": np.zeros((2, 16), np.float32), "classes": np.array([0, 1]), "truncation": 0.7}
@@ -140,11 +141,18 @@ class Peer:
             return self.accumulate(np.eye(32, dtype=np.float32))
 
 
+def running():
+    """The processes below this one, with their command lines; some may end while they are looked at."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            yield process, process.cmdline()
+
+
 @contextmanager
 def no_room(service: str):
     """A real server process that can write no file: what the system says is what a full disk says."""
-    for process in psutil.Process().children(recursive=True):
-        if process.cmdline()[-1:] == [f"services.{service}"]:
+    for process, words in running():
+        if words[-1:] == [f"services.{service}"]:
             _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, hard))
             try:
@@ -219,7 +227,7 @@ def kept(peer):
 
 
 def processes():
-    return {p.pid for p in psutil.Process().children(recursive=True) if "services." in " ".join(p.cmdline())}
+    return {process.pid for process, words in running() if "services." in " ".join(words)}
 
 
 @pytest.mark.parametrize("row", TABLE, ids=str)
@@ -241,11 +249,11 @@ def test_bad_input(peer, kept, row):
         peer.stack.endpoints.linker,
     ):
         health = health_pb2_grpc.HealthStub(grpc.insecure_channel(address))
-        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=10)
+        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=SECONDS)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_after_all_that_the_kept_job_still_ends_well(peer, kept):
     request = jobs.WatchAnalysisJobRequest(job_id=kept)
-    last = [answer.job for answer in stream(peer.gateway.WatchAnalysisJob, request, 240)][-1]
+    last = [answer.job for answer in stream(peer.gateway.WatchAnalysisJob, request, 600)][-1]
     assert last.state == jobs.JOB_STATE_SUCCEEDED, last.error

@@ -7,7 +7,7 @@ from tests.support.fuzzing import Mutator, fuzz
 from unitscope.store.directory import DirectoryStore
 from unitscope.v1 import analysis_spec_pb2
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 REQUESTS = 40
 GROWTH_MIB = 40
@@ -20,6 +20,21 @@ def attacked(tmp_path_factory, tiny_models):
         yield services, targets(services, DirectoryStore(folder / "store"))
 
 
+def growth(service, chosen):
+    """By how much, in MiB, the service is larger after each repetition of the same requests; ends where it is not.
+
+    What libraries take once is no leak, nor is what they give back at times: the classifier's 350 MiB go up
+    and down by 30. What leaks grows every time.
+    """
+    before = service.memory
+    for _ in range(5):
+        for target in chosen:
+            assert fuzz(target, REQUESTS, seed=2).findings == []
+        yield (grown := service.memory - before)
+        if grown < GROWTH_MIB:
+            return
+
+
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_no_request_breaks_a_service(attacked, name):
     services, every = attacked
@@ -30,18 +45,16 @@ def test_no_request_breaks_a_service(attacked, name):
         m.full_name for s in (SERVICES[name], INFO) for m in s.methods
     }
     for target in chosen:
-        fuzz(target, REQUESTS // 4, seed=1)
-    before = service.memory
-    for target in chosen:
         report = fuzz(target, REQUESTS, seed=2)
         assert report.findings == []
         assert report.sent == REQUESTS
         refused = report.statuses["INVALID_ARGUMENT"]
         assert refused < REQUESTS, report.statuses
         assert refused or not target.method.input_type.fields, report.statuses
+    grown = list(growth(service, chosen))
     assert service.process.poll() is None
     assert service.defects() == []
-    assert service.memory - before < GROWTH_MIB
+    assert grown[-1] < GROWTH_MIB, grown
 
 
 def test_requests_depend_on_the_seed_alone():

@@ -16,6 +16,8 @@ from unitscope.settings import ClientSettings, ServerSettings, TlsSettings
 from unitscope.v1 import info_pb2, info_pb2_grpc
 
 SERVICE = "test.Echo"
+SECONDS = 60.0
+"""For calls that are answered at once, on a machine that may be busy."""
 
 
 def who():
@@ -84,10 +86,10 @@ def calls(channel):
     """The four shapes, as functions that return all responses."""
     path = f"/{SERVICE}/"
     return {
-        "Unary": lambda: [invoke(channel.unary_unary(path + "Unary"), b"", 10)],
-        "Stream": lambda: list(stream(channel.unary_stream(path + "Stream"), b"", 10)),
-        "Collect": lambda: [invoke(channel.stream_unary(path + "Collect"), iter([b"", b""]), 10)],
-        "Both": lambda: list(stream(channel.stream_stream(path + "Both"), iter([b"", b""]), 10)),
+        "Unary": lambda: [invoke(channel.unary_unary(path + "Unary"), b"", SECONDS)],
+        "Stream": lambda: list(stream(channel.unary_stream(path + "Stream"), b"", SECONDS)),
+        "Collect": lambda: [invoke(channel.stream_unary(path + "Collect"), iter([b"", b""]), SECONDS)],
+        "Both": lambda: list(stream(channel.stream_stream(path + "Both"), iter([b"", b""]), SECONDS)),
     }
 
 
@@ -112,34 +114,34 @@ def test_without_a_token_no_shape_of_method_answers(running, shape):
 def test_a_caller_who_hangs_up_ends_the_method(running):
     with running.channel("alice") as channel:
         running.echo.closed.clear()
-        answers = stream(channel.unary_stream(f"/{SERVICE}/Stream"), b"", 10)
+        answers = stream(channel.unary_stream(f"/{SERVICE}/Stream"), b"", SECONDS)
         assert next(answers) == b"alice"
         answers.close()
-        assert running.echo.closed.wait(10)
+        assert running.echo.closed.wait(60)
 
 
 def test_two_tokens_are_none(running):
     with open_channel(running.address, tls=TlsSettings()) as channel:
         metadata = [("authorization", f"Bearer {token}") for token in running.tokens.values()]
         with pytest.raises(grpc.RpcError) as caught:
-            channel.unary_unary(f"/{SERVICE}/Unary")(b"", metadata=metadata, timeout=10)
+            channel.unary_unary(f"/{SERVICE}/Unary")(b"", metadata=metadata, timeout=SECONDS)
         assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_methods_that_do_not_exist_do_not_tell(running):
     with running.channel() as channel, pytest.raises(UnauthenticatedError):
-        invoke(channel.unary_unary(f"/{SERVICE}/Nothing"), b"", 10)
+        invoke(channel.unary_unary(f"/{SERVICE}/Nothing"), b"", SECONDS)
     with running.channel("alice") as channel, pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(f"/{SERVICE}/Nothing")(b"", timeout=10)
+        channel.unary_unary(f"/{SERVICE}/Nothing")(b"", timeout=SECONDS)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_health_is_open_and_info_is_not(running):
     with running.channel() as channel:
-        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
+        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=SECONDS)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
         with pytest.raises(UnauthenticatedError):
-            invoke(info_pb2_grpc.InfoServiceStub(channel).GetInfo, info_pb2.GetInfoRequest(), 10)
+            invoke(info_pb2_grpc.InfoServiceStub(channel).GetInfo, info_pb2.GetInfoRequest(), SECONDS)
 
 
 def test_principals_nest_and_end():
@@ -182,7 +184,7 @@ def test_the_file_wins_and_is_read_again(tmp_path):
     assert "ust_second" not in str(caught.value)
     file.write_text("ust_third")
     assert source() == "ust_third"
-    assert "ust" not in repr(settings)
+    assert "ust_" not in repr(settings)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"two words", b"\xff\xfe", b"x" * 600])

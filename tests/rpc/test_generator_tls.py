@@ -21,7 +21,7 @@ from unitscope.rpc.tls import channel_credentials
 from unitscope.settings import TlsSettings
 from workers.clients import GeneratorClient
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 W = np.random.default_rng(2).standard_normal((2, 24)).astype(np.float32)
 
@@ -96,7 +96,7 @@ def test_the_worker_renders_over_tls_and_nobody_else_does(running: RunningGenera
     assert not _answers(running.address, None)
     assert _answers(running.address, channel_credentials(files.settings(files.program)))
     # What a container's probe runs, with the program's own certificate.
-    assert probe.main([running.address]) == 0
+    assert probe.main([running.address, "--seconds", "60"]) == 0
 
 
 def test_triton_has_no_http_port_beside_tls(running: RunningGenerator) -> None:
@@ -119,7 +119,7 @@ def test_a_server_that_the_worker_does_not_trust(
 ) -> None:
     other = Authority(tmp_path, "other")
     monkeypatch.setenv("UNITSCOPE_TLS_SERVER_CA_FILE", str(other.certificate))
-    client = GeneratorClient(running.address, running.card, 5)
+    client = GeneratorClient(running.address, running.card, 60)
     with pytest.raises(UnavailableError, match="no authority") as caught:
         client.render(W)
     assert caught.value.reason == "TLS_FAILED"
@@ -141,7 +141,7 @@ def test_triton_needs_to_trust_itself(files: Files, monkeypatch: pytest.MonkeyPa
 def _answers(address: str, credentials: object) -> bool:
     client = v2.InferenceServerClient(address, creds=credentials)
     try:
-        return bool(client.is_server_ready(client_timeout=10))
+        return bool(client.is_server_ready(client_timeout=60))
     except InferenceServerException:
         return False
     finally:

@@ -53,7 +53,7 @@ def test_a_stream_ends_when_its_server_is_killed() -> None:
         def watch() -> None:
             request = analysis_job_pb2.WatchAnalysisJobRequest(job_id="job-" + "a" * 24)
             try:
-                list(stream(stub.WatchAnalysisJob, request, 60))
+                list(stream(stub.WatchAnalysisJob, request, 240))
             except UnitScopeError as error:
                 found.append(error)
 
@@ -61,6 +61,6 @@ def test_a_stream_ends_when_its_server_is_killed() -> None:
         watcher.start()
         assert server.stdout.readline() == "called\n"
         server.kill()
-        watcher.join(20)
+        watcher.join(100)
     assert found
     channel.close()

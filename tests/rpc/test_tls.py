@@ -49,7 +49,7 @@ def serving(tls):
 def ask(address, **tls):
     with open_channel(address, tls=TlsSettings(**tls)) as channel:
         stub = info_pb2_grpc.InfoServiceStub(channel)
-        return invoke(stub.GetInfo, info_pb2.GetInfoRequest(), 10, "the linker").service
+        return invoke(stub.GetInfo, info_pb2.GetInfoRequest(), 60, "the linker").service
 
 
 def refused(address, **tls):

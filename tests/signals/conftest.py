@@ -24,7 +24,7 @@ def metered() -> Iterator[Callable[[str], Scrape]]:
         metrics.begin(program, MetricsSettings(port=port))
 
         def scrape() -> dict[str, Family]:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
                 return families(answer.read().decode())
 
         return scrape
@@ -34,8 +34,9 @@ def metered() -> Iterator[Callable[[str], Scrape]]:
 
 
 @pytest.fixture
-def collector() -> Iterator[Collector]:
-    """A collector that this process, as a worker, sends its spans to."""
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    """A collector that this process, as a worker, sends its spans to, and that may take its time."""
+    monkeypatch.setattr(traces, "SEND_SECONDS", 25.0)
     with collecting() as running:
         traces.begin("worker", TracesSettings(endpoint=running.grpc_endpoint))
         yield running

@@ -35,7 +35,7 @@ def asking(
     channel = open_channel(server.start())
     stub = info_pb2_grpc.InfoServiceStub(channel)
     try:
-        yield lambda: invoke(stub.GetInfo, info_pb2.GetInfoRequest(), 30)
+        yield lambda: invoke(stub.GetInfo, info_pb2.GetInfoRequest(), 60)
     finally:
         channel.close()
         server.stop()
@@ -95,7 +95,7 @@ def test_names_that_callers_think_of_are_one_label(metered: Begin) -> None:
     with grpc.insecure_channel(server.start()) as channel:
         for number in range(3):
             with pytest.raises(grpc.RpcError):
-                channel.unary_unary(f"/made.up/Method{number}")(b"", timeout=30)
+                channel.unary_unary(f"/made.up/Method{number}")(b"", timeout=60)
     server.stop()
     found = scrape()["unitscope_rpc_calls_total"].samples
     assert found == {frozenset({("method", "unknown"), ("code", "UNIMPLEMENTED")}): 3}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.signals.scraped import Family, families, table, words
-from tests.support.collector import Span, collecting
+from tests.support.collector import Collector, Span, collecting
 from tests.support.tiny_pack import CLASSIFIER, GENERATOR, write_tiny_pack
 from unitscope.embedded import Embedded
 from unitscope.embedded.ports import free_or_wanted, free_ports
@@ -21,7 +21,7 @@ from unitscope.jobs.state import read_plan
 from unitscope.signals.traces import trace_id
 from unitscope.store.directory import DirectoryStore
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 LINK = {
     "classifier": CLASSIFIER,
@@ -56,8 +56,52 @@ def first_port() -> int:
 
 
 def scrape(port: int) -> dict[str, Family]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         return families(answer.read().decode())
+
+
+def counted(port: int, program: str, name: str, count: int) -> None:
+    """Waits until a metric of a program, over all labels, has that value; what is more is for the tests to see."""
+    until = time.monotonic() + 120
+    while True:
+        found = scrape(port + NAMES.index(program))[name].samples
+        total = sum(found.values())
+        if total >= count if count else total == 0:
+            return
+        assert time.monotonic() < until, f"{name} of {program} does not become {count}: {found}"
+        time.sleep(0.1)
+
+
+def all_spans(collector: Collector, job: str, chunks: list[tuple[str, int]], renderer: str) -> None:
+    """Waits until the spans of all chunks are here, which come in batches from each program, and no more come."""
+    seen, since = -1, time.monotonic()
+
+    def whole(spans: list[Span]) -> bool:
+        nonlocal seen, since
+        if len(spans) != seen:
+            seen, since = len(spans), time.monotonic()
+            return False
+        traces: dict[str, list[Span]] = {}
+        for span in spans:
+            traces.setdefault(span.trace, []).append(span)
+
+        def here(*what: str | int) -> bool:
+            found = traces.get(f"{trace_id(job, *what):032x}", [])
+            known = {span.span for span in found}
+            services = {span.service for span in found}
+            return (
+                any(not span.parent for span in found)
+                and any(span.name.startswith("unitscope.") for span in found)
+                and all(not span.parent or span.parent in known for span in found)
+                and (what[0] != "sample" or {"worker", "classifier", renderer} <= services)
+            )
+
+        # Programs send once a second.
+        return time.monotonic() - since > 3 and all(
+            here(*what) for what in (("plan",), *chunks, ("finalise",))
+        )
+
+    collector.wait(whole, 120)
 
 
 @pytest.fixture(scope="module")
@@ -72,33 +116,31 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
             "UNITSCOPE_TRACES_HTTP_ENDPOINT": collector.http_endpoint,
             "UNITSCOPE_LOG_FORMAT": "json",
             "UNITSCOPE_GATEWAY_RECONCILE_SECONDS": "0.2",
+            # On a busy machine nothing is lost, and nothing sent again, only because it takes long.
+            "UNITSCOPE_GATEWAY_LOST_AFTER_SECONDS": "600",
             "OMP_NUM_THREADS": "1",
             "TMPDIR": str(folder / "scratch"),
         }
-        with Embedded(folder / "home", models, environment=environment, start_seconds=400) as stack:
+        with Embedded(folder / "home", models, environment=environment, start_seconds=600) as stack:
             with stack.client() as client:
                 job = client.submit("traverse", SPEC)
-                job.result(timeout=240)
-            until = time.monotonic() + 30
-            while not any(
-                scrape(port + NAMES.index("gateway"))["unitscope_jobs_ended_total"].samples.values()
-            ):
-                assert time.monotonic() < until
-                time.sleep(0.1)
-            metrics = {name: scrape(port + number) for number, name in enumerate(NAMES)}
-            triton_port = int(stack.endpoints.generator_metrics.rpartition(":")[2])
-            renders = "triton renders" in (stack.home.logs / "generator.log").read_text("utf-8")
+                job.result(timeout=400)
             plan = read_plan(DirectoryStore(stack.home.store), job.id)
             assert plan is not None
             chunks = [(stage.name, index) for stage in plan.stages for index in range(len(stage.chunks))]
-            # Spans come in batches; that of the job's end is the last to end.
-            last = f"{trace_id(job.id, 'finalise'):032x}"
-            collector.wait(lambda spans: any(s.trace == last and not s.parent for s in spans))
-            time.sleep(1.5)
+            # The gateway sees the end a moment after it; the worker counts the finaliser only then.
+            counted(port, "gateway", "unitscope_jobs_ended_total", 1)
+            counted(port, "gateway", "unitscope_outstanding_chunks", 0)
+            counted(port, "worker", "unitscope_chunks_total", len(chunks) + 1)
+            metrics = {name: scrape(port + number) for number, name in enumerate(NAMES)}
+            triton_port = int(stack.endpoints.generator_metrics.rpartition(":")[2])
+            renders = "triton renders" in (stack.home.logs / "generator.log").read_text("utf-8")
+            renderer = "triton" if renders else "generator"
+            all_spans(collector, job.id, chunks, renderer)
             told = Told(
                 job.id,
                 chunks,
-                "triton" if renders else "generator",
+                renderer,
                 metrics,
                 scrape(triton_port) if renders else {},
                 collector.spans,

@@ -105,13 +105,15 @@ def test_ids_for_the_log_are_those_of_the_span(collector: Collector) -> None:
     assert traces.current_ids() == {}
 
 
-def test_a_collector_that_is_away_does_not_hold_the_program_up() -> None:
+def test_a_collector_that_is_away_does_not_hold_the_program_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traces, "SEND_SECONDS", 1.0)
     traces.begin("worker", TracesSettings(endpoint=f"http://127.0.0.1:{free_ports(1)[0]}"))
     with traces.span("x"):
         pass
     began = time.monotonic()
     traces.end()
-    assert time.monotonic() - began < 4 * traces.SEND_SECONDS
+    # Without a limit of ours it would be half a minute and more; a busy machine needs some seconds.
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("endpoint", ["collector:4317", "ftp://collector", "http://"])

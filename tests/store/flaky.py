@@ -32,14 +32,16 @@ def losing_answers(endpoint: str, lose: Lose) -> Iterator[str]:
                     if not data:
                         return
                     lost = lost or lose(data)
-                    server.settimeout(10)
+                    server.settimeout(120)
                     server.sendall(data)
                     server.settimeout(0.02)
                 with suppress(TimeoutError):
                     while answer := server.recv(1 << 20):
                         if lost and not answer.startswith(b"HTTP/1.1 100"):
                             return
+                        client.settimeout(120)
                         client.sendall(answer)
+                        client.settimeout(0.2)
                     return
 
     def accept() -> None:

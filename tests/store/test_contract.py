@@ -156,7 +156,11 @@ def test_a_prefix_ends_in_a_slash(store: ObjectStore) -> None:
             listing("jobs")
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(contents=st.dictionaries(KEYS, st.binary(max_size=200), min_size=1, max_size=4))
 def test_any_keys_and_bytes(store: ObjectStore, contents: dict[str, bytes]) -> None:
     root = f"p{uuid.uuid4().hex}/"
@@ -207,7 +211,7 @@ def test_among_racing_processes_exactly_one_creates(
             assert racer.stdin is not None
             racer.stdin.write("go\n")
             racer.stdin.flush()
-        won = [json.loads(racer.communicate(timeout=60)[0]) for racer in racers]
+        won = [json.loads(racer.communicate(timeout=240)[0]) for racer in racers]
     finally:
         for racer in racers:
             racer.kill()

@@ -89,7 +89,7 @@ def weed_server(folder: Path, certificate: tuple[Path, Path] | None = None) -> I
     with (folder / "weed.log").open("wb") as log:
         process = subprocess.Popen(weed.command, stdout=log, stderr=log, cwd=folder)
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while not make_bucket(weed.endpoint):
             if time.monotonic() > until or process.poll() is not None:
                 text = (folder / "weed.log").read_text(errors="replace")

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +41,9 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 class Opened:
     """A page, and what went on while it was open.
 
+    A page acts in its own time: after what has to lead to something, `go`, `follow`, `until` or
+    Playwright's `expect` wait for it.
+
     Attributes:
         page: Playwright's page.
         problems: What the console and uncaught errors said.
@@ -50,6 +53,45 @@ class Opened:
     page: sync_api.Page
     problems: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+
+    def go(self, fragment: str) -> None:
+        """Goes to a place of the page, and waits until the page has followed."""
+        self.page.evaluate(
+            """(fragment) => new Promise((done) => {
+              if (location.hash === `#${fragment}`) { done(); return; }
+              // Called after the listeners of the page, which were there before.
+              addEventListener("hashchange", () => done(), { once: true });
+              location.hash = fragment;
+            })""",
+            fragment,
+        )
+
+    def follow(self, act: Callable[[], object]) -> None:
+        """Does what leads to another place of the page, and waits until the page has followed."""
+        self.page.evaluate(
+            """() => {
+              window.followed = false;
+              addEventListener("hashchange", () => { window.followed = true; }, { once: true });
+            }"""
+        )
+        act()
+        self.until("window.followed")
+
+    def until(self, condition: str, arg: object = None) -> None:
+        """Waits until an expression, in which `arg` may occur, is true in the page.
+
+        Playwright's own `wait_for_function` looks again by means that the policy of our pages forbids.
+        """
+        self.page.evaluate(
+            f"""async (arg) => {{
+              const end = performance.now() + {PATIENCE_MS};
+              while (!({condition})) {{
+                if (performance.now() > end) throw new Error("it did not come to pass");
+                await new Promise((next) => setTimeout(next, 20));
+              }}
+            }}""",
+            arg,
+        )
 
     def overflow(self) -> int:
         """By how many pixels the page is wider than the window."""
@@ -73,6 +115,8 @@ def chromium() -> Iterator[sync_api.Browser]:
         pytest.skip(f"no Chromium found (looked for {', '.join(PROGRAMS)}): install chromium")
     # Chromium's sandbox refuses to run as root, which containers do.
     sandbox = os.geteuid() != 0
+    # Else five seconds, whatever a page's own patience is.
+    sync_api.expect.set_options(timeout=PATIENCE_MS)
     with sync_api.sync_playwright() as playwright:
         running = playwright.chromium.launch(
             executable_path=path,

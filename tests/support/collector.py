@@ -48,7 +48,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
             found.setdefault(span.trace, []).append(span)
         return found
 
-    def wait(self, enough: Callable[[list[Span]], bool], seconds: float = 30.0) -> list[Span]:
+    def wait(self, enough: Callable[[list[Span]], bool], seconds: float = 120.0) -> list[Span]:
         until = time.monotonic() + seconds
         while not enough(self.spans) and time.monotonic() < until:
             time.sleep(0.1)

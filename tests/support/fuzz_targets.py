@@ -42,7 +42,8 @@ from unitscope.v1 import (
 
 CLASSIFIER, UNITS, CLASSES, W_DIM = "tiny/classifier", 32, 4, 24
 LINK = {"classifier": CLASSIFIER, "generator": "tiny/generator", "samples_per_class": 20, "folds": 2}
-WATCH_SECONDS = 0.1
+WATCH_SECONDS = 0.5
+"""Watching goes on for ever; even a busy server refuses what it does not take sooner than that."""
 SERVICES = {
     "gateway": jobs.DESCRIPTOR.services_by_name["AnalysisJobService"],
     "classifier": classifier_pb2.DESCRIPTOR.services_by_name["ClassifierService"],
@@ -104,11 +105,11 @@ def running(
                 service.channel.close()
             service.process.terminate()
         for service in found.values():
-            service.process.wait(20)
+            service.process.wait(120)
 
 
 def _address(service: Running) -> str:
-    until = time.monotonic() + 90
+    until = time.monotonic() + 240
     while time.monotonic() < until and service.process.poll() is None:
         if match := re.search(r"listens on (\S+)", service.log.read_text(errors="replace")):
             return match[1]
@@ -128,7 +129,7 @@ def targets(services: dict[str, Running], store: DirectoryStore) -> list[Target]
     found = []
     for name, service in services.items():
         for method in SERVICES[name].methods:
-            deadline = WATCH_SECONDS if method.name == "WatchAnalysisJob" else 60.0
+            deadline = WATCH_SECONDS if method.name == "WatchAnalysisJob" else 120.0
             found.append(Target(service.channel, method, seeds[method.name], deadline))
         found.append(Target(service.channel, INFO.methods[0], [info_pb2.GetInfoRequest()]))
     return found
@@ -145,7 +146,7 @@ def _gateway(channel: grpc.Channel, store: DirectoryStore) -> dict[str, list[Mes
     ]  # fmt: skip
     names = ("kept", "ended", "cancel", *(f"delete-{n}" for n in range(5)))
     for name in names:
-        stub.CreateAnalysisJob(jobs.CreateAnalysisJobRequest(spec=specs[0], request_id=name), timeout=30)
+        stub.CreateAnalysisJob(jobs.CreateAnalysisJobRequest(spec=specs[0], request_id=name), timeout=120)
     active, ended = job_id_of("kept"), job_id_of("ended")
     entry = {"name": "tables/units.json", "sha256": "0" * 64, "size": 2, "media_type": "application/json"}
     store.create(layout.artifact(ended, entry["name"]), b"[]")
@@ -153,7 +154,7 @@ def _gateway(channel: grpc.Channel, store: DirectoryStore) -> dict[str, list[Mes
     for name in names[1:]:
         if name != "cancel":
             write_terminal(store, job_id_of(name), JobState.SUCCEEDED)
-    token = stub.ListAnalysisJobs(jobs.ListAnalysisJobsRequest(page_size=1), timeout=30).next_page_token
+    token = stub.ListAnalysisJobs(jobs.ListAnalysisJobsRequest(page_size=1), timeout=120).next_page_token
     ids = (active, ended, job_id_of("none"))
 
     def each(kind: Any, chosen: tuple[str, ...] = ids, **fields: Any) -> list[Message]:
@@ -207,11 +208,11 @@ def _classifier() -> dict[str, list[Message]]:
 def _linker(channel: grpc.Channel, store: DirectoryStore) -> dict[str, list[Message]]:
     stub = linker_pb2_grpc.LinkerServiceStub(channel)
     folds = [
-        stub.Accumulate(iter([_pairs(f"results/fold-{fold}", fold)]), timeout=60).statistics
+        stub.Accumulate(iter([_pairs(f"results/fold-{fold}", fold)]), timeout=120).statistics
         for fold in (0, 1)
     ]
     solve = linker_pb2.SolveRequest(folds=folds, penalties=[0.1, 1.0], destination="results/solution")
-    solution = stub.Solve(solve, timeout=60).solution
+    solution = stub.Solve(solve, timeout=120).solution
     features = to_tensor(np.ones((2, UNITS), np.float32))
     classes = to_tensor(np.zeros(2, np.int64))
     apply = linker_pb2.ApplyRequest

@@ -23,6 +23,9 @@ from unitscope.store.directory import DirectoryStore
 from unitscope.v1 import analysis_job_pb2 as pb
 from unitscope.v1 import analysis_job_pb2_grpc, info_pb2
 
+PATIENCE = 60
+"""Seconds that a call may take on a machine that is busy with other things."""
+
 LINK = {"classifier": "tiny/classifier", "generator": "tiny/generator", "samples_per_class": 20, "folds": 2}
 
 
@@ -52,7 +55,7 @@ class RunningGateway:
     def call(self, method: str, **fields: Any) -> Any:
         """Calls a method with the fields of its request."""
         request = getattr(pb, f"{method}Request")(**fields)
-        return invoke(getattr(self.stub, method), request, 10)
+        return invoke(getattr(self.stub, method), request, PATIENCE)
 
     def create(self, spec: dict[str, Any] | None = None, **fields: Any) -> Any:
         message = spec_to_proto(parse_spec("link", spec or LINK))
@@ -60,9 +63,6 @@ class RunningGateway:
 
     def get(self, job_id: str) -> pb.AnalysisJob:
         return self.call("GetAnalysisJob", job_id=job_id).job
-
-    def sent(self) -> int:
-        return len(list(self.messages.glob("*")))
 
     def plan(self, job_id: str) -> Plan:
         plan = make(parse_spec("link", LINK), self.jobs.registry, lambda digest: None)  # type: ignore[arg-type]

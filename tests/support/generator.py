@@ -72,7 +72,9 @@ class RunningGenerator:
                 tensor.set_data_from_numpy(array)
                 tensors.append(tensor)
             wanted = [v2.InferRequestedOutput(name) for name in outputs] or None
-            result = client.infer(model, tensors, outputs=wanted, client_timeout=60, parameters=parameters)
+            result = client.infer(
+                model, tensors, outputs=wanted, client_timeout=PATIENCE, parameters=parameters
+            )
             names = [tensor.name for tensor in result.get_response().outputs]
             assert sorted(names) == sorted(outputs or names)
             return [result.as_numpy(name) for name in outputs or names]
@@ -154,7 +156,7 @@ def generator_program(root: Path, server: str, **environment: str) -> Iterator[R
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(60)
+            process.wait(PATIENCE)
         finally:
             process.kill()
 

@@ -39,7 +39,7 @@ def triton_over(repository: Path, scratch: Path, *flags: str) -> Iterator[str]:
     finally:
         process.terminate()
         try:
-            process.wait(60)
+            process.wait(PATIENCE)
         finally:
             process.kill()
             for path in Path("/dev/shm").glob(f"{shared}*"):

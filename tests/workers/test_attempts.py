@@ -1,6 +1,7 @@
 """Who may work at a chunk, with a real store and real processes."""
 
 import multiprocessing
+import os
 import time
 
 import pytest
@@ -30,19 +31,34 @@ def test_only_one_attempt_at_a_time(store):
     assert attempt(store).claim(60)
 
 
+def sign(store):
+    """The one sign of life that is there."""
+    (found,) = store.objects(layout.attempts(JOB, STAGE, CHUNK))
+    return found
+
+
+def make_old(store):
+    """Two hours pass without another sign."""
+    os.utime(store.local_path(sign(store).key), (time.time() - 7200,) * 2)
+
+
 def test_an_attempt_shows_life_while_it_runs(store):
     first = attempt(store)
-    assert first.claim(60)
+    assert first.claim(3600)
+    make_old(store)
+    old = sign(store).modified
     with first:
-        time.sleep(0.6)
-        assert not attempt(store).claim(0.4)
+        until = time.monotonic() + 120
+        while sign(store).modified == old and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not attempt(store).claim(3600)
 
 
 def test_an_attempt_without_life_is_lost_and_counted(store):
-    assert attempt(store).claim(60)
-    time.sleep(0.2)
+    assert attempt(store).claim(3600)
+    make_old(store)
     second = attempt(store)
-    assert second.claim(0.1)
+    assert second.claim(3600)
     assert second.lost == 1
 
 

@@ -178,5 +178,7 @@ def _over(
 
 def _wrapped(change: Doubles, periods: Doubles) -> Doubles:
     circle = np.where(periods > 0, periods, 1)
-    wrapped: Doubles = np.where(periods > 0, np.mod(change + circle / 2, circle) - circle / 2, change)
+    turned = np.mod(change + circle / 2, circle)
+    turned = np.where(turned < circle, turned, turned - circle)  # np.mod rounds up to a whole circle
+    wrapped: Doubles = np.where(periods > 0, turned - circle / 2, change)
     return wrapped

@@ -221,17 +221,17 @@ def test_loading_one_classifier_holds_up_no_other(
         loads.append(card.name)
         if card.name == "mine/shuffle":
             entered.set()
-            assert release.wait(30)
+            assert release.wait(120)
         return load(card, *arguments)
 
     monkeypatch.setattr(pool_module, "load_classifier", slow)
     with ThreadPoolExecutor(3) as threads:
         waiting = [threads.submit(pool.get, "mine/shuffle") for _ in range(2)]
-        assert entered.wait(30)
-        assert threads.submit(pool.get, CLASSIFIER).result(30).card.name == CLASSIFIER
+        assert entered.wait(120)
+        assert threads.submit(pool.get, CLASSIFIER).result(120).card.name == CLASSIFIER
         assert not any(future.done() for future in waiting)
         release.set()
-        assert waiting[0].result(30) is waiting[1].result(30)
+        assert waiting[0].result(120) is waiting[1].result(120)
     assert sorted(loads) == ["mine/shuffle", CLASSIFIER]
 
 

@@ -76,7 +76,8 @@ def test_the_gradient_by_features_is_exact_for_a_linear_head(registry: Registry)
 def test_exported_programs_have_gradients(export_files: dict[str, Path], tmp_path: Path, name: str) -> None:
     card = import_export(export_files[name], tmp_path, Declaration("pack/net"))
     classifier = load_classifier(card, Registry(tmp_path))
-    check_images(classifier, RNG.uniform(40, 210, (3, EDGE, EDGE, 3)).astype(np.float32))
+    images = np.random.default_rng(13).uniform(40, 210, (3, EDGE, EDGE, 3)).astype(np.float32)
+    check_images(classifier, images)
     features = classifier.read(np.zeros((2, EDGE, EDGE, 3), np.uint8)).features
     _, gradient = classifier.head_gradient(features, cotangents(classifier, 2)[0])
     assert gradient.shape == features.shape

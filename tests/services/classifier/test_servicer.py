@@ -203,16 +203,16 @@ def test_bad_input_is_refused_with_a_reason(
 def test_every_server_has_health_reflection_and_info(channel: grpc.Channel, registry: Registry) -> None:
     health = health_pb2_grpc.HealthStub(channel)
     for name in ("", "unitscope.v1.ClassifierService"):
-        answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+        answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=60)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     ask = reflection_pb2.ServerReflectionRequest(list_services="")
     listed = next(
-        reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([ask]), timeout=10)
+        reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([ask]), timeout=60)
     )
     names = {service.name for service in listed.list_services_response.service}
     assert {"unitscope.v1.ClassifierService", "unitscope.v1.InfoService"} <= names
     stub = info_pb2_grpc.InfoServiceStub(channel)
-    info = invoke(stub.GetInfo, info_pb2.GetInfoRequest(), 10)
+    info = invoke(stub.GetInfo, info_pb2.GetInfoRequest(), 60)
     assert info.service == "classifier"
     found = {model.name: model.digest for model in info.models}
     assert found == {card.name: card.digest for card in registry.cards("classifier")}

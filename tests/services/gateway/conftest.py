@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from tests.support.gateway import RunningGateway
+from tests.support.gateway import PATIENCE, RunningGateway
 from tests.support.tiny_pack import write_tiny_pack
 from unitscope.errors import UnitScopeError
 
@@ -25,8 +25,9 @@ def reason(call, *arguments, **fields):
     return caught.value.status, caught.value.reason
 
 
-def until(condition, seconds=10):
+def until(condition, seconds=PATIENCE):
+    """Waits for what the gateway's own threads do in their own time."""
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
+    while not (seen := condition()):
+        assert time.monotonic() < deadline, f"it did not come to pass within {seconds} s: {seen!r}"
         time.sleep(0.02)

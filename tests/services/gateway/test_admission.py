@@ -7,7 +7,7 @@ import pytest
 
 from services.gateway.admission import Admission, Quotas
 from tests.services.gateway.conftest import reason, until
-from tests.support.gateway import LINK, RunningGateway
+from tests.support.gateway import LINK, PATIENCE, RunningGateway
 from unitscope.errors import ResourceExhaustedError, UnitScopeError
 from unitscope.jobs.specs import parse_spec
 from unitscope.jobs.state import JobState, write_terminal
@@ -112,29 +112,28 @@ def test_two_at_once_do_not_pass_a_limit(tmp_path, models):
 
 
 def test_more_watchers_than_allowed_are_told_when_to_come_again(tmp_path, models):
-    gateway = gateway_with(tmp_path, models, max_watchers=2)
+    # No heartbeat comes meanwhile: a watcher that leaves is noticed at once.
+    gateway = gateway_with(tmp_path, models, max_watchers=2, heartbeat_seconds=3600)
     try:
         request = pb.WatchAnalysisJobRequest(job_id=gateway.create().job.job_id)
-        watching = [gateway.stub.WatchAnalysisJob(request, timeout=20) for _ in range(2)]
+        watching = [gateway.stub.WatchAnalysisJob(request, timeout=3600) for _ in range(2)]
         for stream in watching:
             next(stream)
-        error = refused(
-            invoke, lambda r, timeout: next(gateway.stub.WatchAnalysisJob(r, timeout=timeout)), request, 5
-        )
+        watch_once = lambda r, timeout: next(gateway.stub.WatchAnalysisJob(r, timeout=timeout))  # noqa: E731
+        error = refused(invoke, watch_once, request, PATIENCE)
         assert (error.reason, error.retry_after) == ("TOO_MANY_WATCHERS", 5)
         watching[0].cancel()
 
         def free():
             try:
-                next(gateway.stub.WatchAnalysisJob(request, timeout=5))
+                next(gateway.stub.WatchAnalysisJob(request, timeout=PATIENCE))
             except Exception:
                 return False
             return True
 
-        # Long before the next heartbeat: a watcher that leaves is noticed at once.
-        until(free, seconds=5)
+        until(free)
         watching[1].cancel()
-        until(lambda: len(gateway.loop._feeds) == 0, seconds=5)
+        until(lambda: len(gateway.loop._feeds) == 0)
     finally:
         gateway.close()
 

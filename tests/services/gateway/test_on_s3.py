@@ -32,7 +32,7 @@ def test_the_life_of_jobs(s3, tmp_path, models, monkeypatch):
         token = page.next_page_token
         rest = gateway.call("ListAnalysisJobs", page_size=1, page_token=token)
         assert ([job.job_id for job in rest.jobs], rest.next_page_token) == ([old], "")
-        until(lambda: gateway.jobs.admission.usage("default").get(old), 20)
+        until(lambda: gateway.jobs.admission.usage("default").get(old))
 
         with Client(gateway.server.address) as client:
             url = client.job(old).link("tables/units.json", 60)

@@ -12,9 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.services.gateway.conftest import until
-from tests.support.gateway import LINK
+from tests.support.gateway import LINK, PATIENCE
 from unitscope.cli.app import app
 from unitscope.client import Client, JobState
+from unitscope.client.connection import Waiting
 from unitscope.errors import FailedPreconditionError, NotFoundError, ResourceExhaustedError
 from unitscope.jobs.state import write_terminal
 from unitscope.v1 import analysis_job_pb2 as pb
@@ -22,7 +23,7 @@ from unitscope.v1 import analysis_job_pb2 as pb
 
 @pytest.fixture
 def client(gateway):
-    with Client(gateway.server.address, timeout=5, patience=8) as client:
+    with Client(gateway.server.address, timeout=PATIENCE, patience=PATIENCE) as client:
         yield client
 
 
@@ -63,8 +64,14 @@ def test_delete_and_what_stays(gateway, client):
 def test_a_full_gateway_is_waited_for_within_the_patience(gateway, client, monkeypatch):
     monkeypatch.setattr("services.gateway.admission.SLOT_SECONDS", 1.5)
     jobs = [client.submit("link", LINK) for _ in range(3)]
-    end = threading.Timer(0.5, write_terminal, (gateway.store, jobs[0].id, JobState.CANCELLED))
-    end.start()
+    wait = Waiting.limited
+
+    def end_one_and_wait(*arguments):
+        """Once a job was refused, and not before."""
+        write_terminal(gateway.store, jobs[0].id, JobState.CANCELLED)
+        wait(*arguments)
+
+    monkeypatch.setattr(Waiting, "limited", end_one_and_wait)
     began = time.monotonic()
     client.submit("link", LINK)
     assert time.monotonic() - began >= 1.5
@@ -77,7 +84,7 @@ def test_a_place_to_watch_is_waited_for(gateway, client, monkeypatch):
     monkeypatch.setattr("services.gateway.servicer.WATCHER_SECONDS", 0.3)
     job = client.submit("link", LINK)
     monkeypatch.setattr(gateway.parts.servicer, "_watchers", threading.BoundedSemaphore(1))
-    held = gateway.stub.WatchAnalysisJob(pb.WatchAnalysisJobRequest(job_id=job.id), timeout=30)
+    held = gateway.stub.WatchAnalysisJob(pb.WatchAnalysisJobRequest(job_id=job.id), timeout=3600)
     next(held)
     with (
         Client(gateway.server.address, patience=0.5) as hasty,

@@ -11,7 +11,7 @@ from services.generator.settings import GeneratorSettings
 from services.generator.supervisor import MAX_FAILED_STARTS, supervise
 from unitscope.errors import UnavailableError
 
-SETTINGS = GeneratorSettings(probe_seconds=0.001, start_seconds=0.3)
+SETTINGS = GeneratorSettings(probe_seconds=0.001, start_seconds=60)
 
 
 @dataclass

@@ -6,6 +6,8 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,8 +41,11 @@ W = np.random.default_rng(6).standard_normal((3, 24)).astype(np.float32)
 
 def _processes(running: RunningGenerator, name: str) -> list[psutil.Process]:
     assert running.process is not None
-    family = psutil.Process(running.process.pid).children(recursive=True)
-    return [process for process in family if name in process.name()]
+    found = []
+    for process in psutil.Process(running.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # It may end while it is looked at.
+            found += [process] if name in process.name() else []
+    return found
 
 
 def _alive(process: psutil.Process) -> bool:
@@ -65,7 +70,8 @@ def test_a_killed_process_is_replaced(
     deadline = time.monotonic() + 60
     while killed in _processes(triton, victim) and time.monotonic() < deadline:
         time.sleep(0.05)
-    wait_until_renders(triton.address, [triton.card], parts=[parts_card])
+    # Of every model: that of the stub which was killed may be any of them.
+    wait_until_renders(triton.address, [triton.card], parts=[parts_card], gradients=True, hidden=True)
     np.testing.assert_array_equal(triton.render(W), backend.render(W))
     labels = backend.render_parts(W, parts_network)[1]
     np.testing.assert_array_equal(triton.render_parts(W, parts_card)[1], labels)
@@ -123,13 +129,16 @@ def test_requests_that_come_together_are_computed_together(
             (found,) = client.get_inference_statistics(model).model_stats
         return found.inference_stats.success.count, found.inference_count, found.execution_count
 
-    before = counted()
-    with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda i: triton.render(W[i % 3 : i % 3 + 1]), range(64)))
-    assert all((answer == expected[i % 3]).all() for i, answer in enumerate(answers))
-    requests, rows, executions = (now - then for now, then in zip(counted(), before, strict=True))
-    # The supervisor's probe may ask once or twice meanwhile.
-    assert 64 <= requests == rows < 70
+    before, began, sent, requests, executions = counted(), time.monotonic(), 0, 0, 0
+    # On a busy machine clients may be so slow that 64 requests come one by one.
+    while executions == requests and sent < 20 * 64:
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda i: triton.render(W[i % 3 : i % 3 + 1]), range(64)))
+        assert all((answer == expected[i % 3]).all() for i, answer in enumerate(answers))
+        sent += 64
+        requests, rows, executions = (now - then for now, then in zip(counted(), before, strict=True))
+    # The supervisor's probe asks as well, every few seconds.
+    assert sent <= requests == rows < sent + 6 + time.monotonic() - began
     assert executions < requests
 
 
@@ -151,16 +160,20 @@ def test_sigterm_leaves_nothing_behind(pack: Path, triton: RunningGenerator) -> 
 
 def test_leftovers_of_dead_runs_are_removed_and_others_kept() -> None:
     shared = Path("/dev/shm")
-    dead = shared / "unitscope-triton-999999999-leftover"
+    dead = shared / f"unitscope-triton-999999999-{os.getpid()}-leftover"
     earlier = shared / f"unitscope-triton-{os.getpid()}-leftover"  # our id, but no run of ours
-    alive = shared / f"unitscope-triton-{os.getppid()}-test"
-    for path in (dead, earlier, alive):
-        path.write_bytes(b"x")
-    try:
-        remove_leftovers()
-        assert [path.exists() for path in (dead, earlier, alive)] == [False, False, True]
-    finally:
-        alive.unlink()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        alive = shared / f"unitscope-triton-{other.pid}-test"
+        paths = (dead, earlier, alive)
+        try:
+            for path in paths:
+                path.write_bytes(b"x")
+            remove_leftovers()
+            assert [path.exists() for path in paths] == [False, False, True]
+        finally:
+            other.kill()
+            for path in paths:
+                path.unlink(missing_ok=True)
 
 
 def test_where_no_triton_is_installed_the_reason_is_said(

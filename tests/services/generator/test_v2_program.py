@@ -22,15 +22,15 @@ from unitscope.v1 import info_pb2, info_pb2_grpc
 def test_it_has_health_reflection_and_info(v2_server: RunningGenerator, parts_card: ModelCard) -> None:
     with open_channel(v2_server.address) as channel:
         request = health_pb2.HealthCheckRequest(service="inference.GRPCInferenceService")
-        answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=10)
+        answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=60)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
         ask = reflection_pb2.ServerReflectionRequest(list_services="")
         reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
-        listed = next(reflection.ServerReflectionInfo(iter([ask]), timeout=10))
+        listed = next(reflection.ServerReflectionInfo(iter([ask]), timeout=60))
         names = {service.name for service in listed.list_services_response.service}
         assert {"inference.GRPCInferenceService", "unitscope.v1.InfoService"} <= names
         stub = info_pb2_grpc.InfoServiceStub(channel)
-        info = invoke(stub.GetInfo, info_pb2.GetInfoRequest(), 10)
+        info = invoke(stub.GetInfo, info_pb2.GetInfoRequest(), 60)
     assert info.service == "generator"
     assert [(model.digest, model.kind) for model in info.models] == [
         (v2_server.card.digest, "generator"),

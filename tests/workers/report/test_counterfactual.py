@@ -255,6 +255,14 @@ def test_a_job_that_found_nothing_is_a_page_that_says_why(
     assert "there was no base image to start from" in none
 
 
+def test_thousands_of_unknown_names_do_not_fill_the_page(small: ReportData) -> None:
+    rows = [{**row, "outcome": "unknown_class", "target": "x"} for row in small.counterfactual.rows[:2]]
+    page = build(altered(small, rows=rows, unknown={"x": ["y"]}, more_unknown=1_999)).decode()
+    assert "and 1,999 other names" in page
+    assert "Asked for, but no class: “x” and 1,999 more." in page
+    assert "1,999" not in build(altered(small, rows=rows, unknown={"x": ["y"]})).decode()
+
+
 def test_a_pair_without_any_search_is_not_called_a_failure(small: ReportData) -> None:
     assert small.counterfactual is not None
     data = small.counterfactual

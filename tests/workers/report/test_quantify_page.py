@@ -31,11 +31,6 @@ def path(report: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def go(opened: browser.Opened, fragment: str) -> None:
-    opened.page.evaluate("(fragment) => { location.hash = fragment; }", fragment)
-    opened.page.wait_for_timeout(50)
-
-
 def finds(opened: browser.Opened) -> list[str]:
     return list(opened.page.locator(".find:visible .deed").all_inner_texts())
 
@@ -58,10 +53,10 @@ def overlay(opened: browser.Opened, selector: str) -> int:
 def test_it_opens_clean(opened: browser.Opened) -> None:
     for section in ("find", "unit-pages", "map", "classes", "units", "linker", "provenance", "methods"):
         assert opened.page.locator(f"#{section}").is_visible()
-    images = "[...document.images].filter((i) => i.checkVisibility() && !i.naturalWidth).length"
-    assert opened.page.evaluate(images) == 0
+    images = "[...document.images].every((i) => !i.checkVisibility() || i.naturalWidth)"
+    opened.until(images)
     for fragment in ("part-glasses", "unit-37", "unit-74", "map", "classes", "units"):
-        go(opened, fragment)
+        opened.go(fragment)
         assert opened.overflow() <= 0, fragment
     assert opened.problems == []
     assert opened.requests == []
@@ -74,7 +69,7 @@ def test_the_overview_shows_every_part_that_something_changes(opened: browser.Op
 
 
 def test_a_part_filters_the_list_and_can_be_linked_to(opened: browser.Opened) -> None:
-    opened.page.locator(".part-chip", has_text="glasses").click()
+    opened.follow(opened.page.locator(".part-chip", has_text="glasses").click)
     assert opened.page.url.endswith("#part-glasses")
     assert opened.page.locator(".part-block:visible h3").all_inner_texts() == ["glasses"]
     texts = finds(opened)
@@ -83,7 +78,7 @@ def test_a_part_filters_the_list_and_can_be_linked_to(opened: browser.Opened) ->
     assert opened.page.locator(".part-chip[aria-current]").inner_text().startswith("glasses")
     opened.page.reload()
     assert finds(opened) == texts
-    opened.page.go_back()
+    opened.follow(opened.page.go_back)
     assert opened.page.locator(".part-block:visible").count() > 3
 
 
@@ -91,7 +86,7 @@ def test_the_list_is_that_of_the_data(desktop: browser.Opened, report: ReportDat
     assert report.quantify is not None
     findings = Findings(report.quantify)
     for name in ("glasses", "hat", "hair", "clothes"):
-        go(desktop, f"part-{name}")
+        desktop.go(f"part-{name}")
         found = [f for f in findings.of_part(PARTS.index(name)) if findings.shown(f, trusted_only=True)]
         wanted = [f"Unit {findings.rows[f.row]['unit']} {findings.sentence(f)[0]}" for f in found]
         assert finds(desktop) == wanted[:12]
@@ -124,7 +119,7 @@ def test_the_numbers_of_the_page_are_those_of_the_data(desktop: browser.Opened, 
 
 def test_filters_for_direction_measure_trust_and_class(opened: browser.Opened) -> None:
     page = opened.page
-    go(opened, "part-glasses")
+    opened.go("part-glasses")
     everything = finds(opened)
     page.locator("#filters [name=measure]").select_option("area")
     page.get_by_label("Direction").select_option("decrease")
@@ -138,19 +133,19 @@ def test_filters_for_direction_measure_trust_and_class(opened: browser.Opened) -
     page.get_by_label("confirmed only").uncheck()
     assert len(finds(opened)) > len(everything)
     page.get_by_label("confirmed only").check()
-    go(opened, "part-hat")
+    opened.go("part-hat")
     trusted = len(finds(opened))
     page.get_by_label("trusted only").uncheck()
     assert len(finds(opened)) > trusted
     page.get_by_label("Also moves class").select_option("bun")
     assert finds(opened) == []
-    go(opened, "part-glasses")
+    opened.go("part-glasses")
     assert finds(opened)
     assert page.locator(".find:visible .evidence", has_text="bun ").count() == len(finds(opened))
 
 
 def test_order_by_share(desktop: browser.Opened) -> None:
-    go(desktop, "part-hair")
+    desktop.go("part-hair")
     desktop.page.get_by_label("trusted only").uncheck()
     desktop.page.get_by_label("confirmed only").uncheck()
     desktop.page.get_by_label("Order").select_option("most selective first")
@@ -166,33 +161,30 @@ def test_the_bar_of_parts_works_by_keyboard(opened: browser.Opened) -> None:
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     name = page.evaluate("document.activeElement.querySelector('b').textContent")
-    page.keyboard.press("Enter")
-    page.wait_for_timeout(50)
+    opened.follow(lambda: page.keyboard.press("Enter"))
     assert page.locator(".part-block:visible h3").all_inner_texts() == [name]
 
 
 def test_masks_are_drawn_and_taken_away(opened: browser.Opened) -> None:
     page = opened.page
-    go(opened, "part-glasses")
+    opened.go("part-glasses")
     canvas = "#part-glasses .find .sprite canvas"
     page.locator("#part-glasses .find .sprite").first.scroll_into_view_if_needed()
     page.wait_for_selector(canvas)
-    page.wait_for_timeout(100)
     outline = overlay(opened, canvas)
     assert outline > 50
     buttons = page.locator("#filters .masks")
     buttons.get_by_role("button", name="part alone").click()
-    page.wait_for_timeout(150)
+    browser.sync_api.expect(page.locator(canvas).first).to_have_attribute("data-mode", "alone")
     assert overlay(opened, canvas) > 5 * outline
     buttons.get_by_role("button", name="none").click()
-    page.wait_for_timeout(150)
-    assert page.locator(canvas).count() == 0
+    browser.sync_api.expect(page.locator(canvas)).to_have_count(0)
     assert buttons.get_by_role("button", name="none").get_attribute("aria-pressed") == "true"
 
 
 def test_a_unit_has_its_page(opened: browser.Opened) -> None:
     page = opened.page
-    go(opened, "unit-37")
+    opened.go("unit-37")
     assert page.locator(".unit-page:visible").count() == 1
     unit = page.locator("#unit-37")
     assert unit.locator(".headline").inner_text() == "Raising it makes glasses appear."
@@ -213,7 +205,7 @@ def test_a_unit_has_its_page(opened: browser.Opened) -> None:
 
 
 def test_dots_lie_within_their_whiskers(desktop: browser.Opened) -> None:
-    go(desktop, "unit-37")
+    desktop.go("unit-37")
     boxes = desktop.page.evaluate(
         """[...document.querySelectorAll('#unit-37 .effect-row')].filter((r) => r.querySelector('.whisker'))
         .map((r) => { const w = r.querySelector('.whisker').getBoundingClientRect();
@@ -229,31 +221,28 @@ def test_dots_lie_within_their_whiskers(desktop: browser.Opened) -> None:
 def test_units_follow_each_other_and_are_gone_to_by_number(opened: browser.Opened) -> None:
     page = opened.page
     first = page.locator(".unit-page:visible").get_attribute("id")
-    page.get_by_role("button", name="Next unit").click()
-    page.wait_for_timeout(50)
-    second = page.locator(".unit-page:visible").get_attribute("id")
+    opened.follow(page.get_by_role("button", name="Next unit").click)
+    second = page.locator(".unit-page:visible").get_attribute("id") or ""
     assert second != first
-    page.get_by_role("button", name="Previous unit").click()
-    page.wait_for_timeout(50)
+    opened.follow(page.get_by_role("button", name="Previous unit").click)
     assert page.locator(".unit-page:visible").get_attribute("id") == first
-    page.locator("#go-unit").fill("74")
-    page.locator("#go-unit").press("Enter")
-    page.wait_for_timeout(50)
-    assert page.locator(".unit-page:visible").get_attribute("id") == "unit-74"
-    page.locator("#go-unit").fill("no such")
-    page.locator("#go-unit").press("Enter")
-    assert page.locator("#go-unit").get_attribute("aria-invalid") == "true"
+    number = page.locator("#go-unit")
+    opened.follow(lambda: [number.fill(second.removeprefix("unit-")), number.press("Enter")])
+    assert page.locator(".unit-page:visible").get_attribute("id") == second
+    number.fill("no such")
+    number.press("Enter")
+    assert number.get_attribute("aria-invalid") == "true"
 
 
 def test_a_unit_without_pictures_shows_its_numbers(opened: browser.Opened, report: ReportData) -> None:
     assert report.quantify is not None
     unit = next(row["unit"] for row in report.quantify.units if row["stage"] == "screen")
-    go(opened, f"unit-{unit}")
+    opened.go(f"unit-{unit}")
     own = opened.page.locator(f"#unit-{unit}")
     assert own.is_visible()
     assert "only screened" in own.inner_text()
     assert own.locator(".effect-row").count() > 10
-    go(opened, "unit-37")
+    opened.go("unit-37")
     assert opened.page.locator(f"#unit-{unit}").count() == 0
 
 
@@ -263,23 +252,22 @@ def test_the_map_is_walked_by_key_and_opened_by_click(opened: browser.Opened) ->
     canvas.scroll_into_view_if_needed()
     canvas.focus()
     page.keyboard.press("ArrowRight")
-    first = page.locator("#map-tip b").inner_text()
+    tip, heading = page.locator("#map-tip b"), page.locator(".unit-page:visible h3")
+    first = tip.inner_text()
     page.keyboard.press("ArrowLeft")
-    second = page.locator("#map-tip b").inner_text()
+    second = tip.inner_text()
     assert first != second
     x, y = (float(page.locator("#map-tip").get_attribute(f"data-{axis}") or 0) for axis in "xy")
     page.keyboard.press("Enter")
-    page.wait_for_timeout(50)
-    assert page.locator(".unit-page:visible h3").inner_text() == second
-    go(opened, "unit-37")
+    browser.sync_api.expect(heading).to_have_text(second)
+    opened.go("unit-37")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     assert box
     page.mouse.move(box["x"] + x, box["y"] + y)
-    assert page.locator("#map-tip b").inner_text() == second
+    browser.sync_api.expect(tip).to_have_text(second)
     page.mouse.click(box["x"] + x, box["y"] + y)
-    page.wait_for_timeout(50)
-    assert page.locator(".unit-page:visible h3").inner_text() == second
+    browser.sync_api.expect(heading).to_have_text(second)
 
 
 def test_the_map_zooms_and_its_legend_hides_parts(desktop: browser.Opened) -> None:
@@ -287,9 +275,8 @@ def test_the_map_zooms_and_its_legend_hides_parts(desktop: browser.Opened) -> No
     ink = """() => { const c = document.getElementById('map-canvas');
       return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter((v, k) => k % 4 === 3 && v).length; }"""
     page.locator("#map-canvas").scroll_into_view_if_needed()
-    page.wait_for_timeout(100)
+    desktop.until(f"({ink})() > 500")
     before = page.evaluate(ink)
-    assert before > 500
     for button in page.locator("[data-map-legend] button").all():
         button.click()
     assert page.evaluate(ink) == 0
@@ -305,8 +292,7 @@ def test_the_heat_map_leads_to_the_units_behind_a_cell(opened: browser.Opened) -
     page = opened.page
     strongest = page.locator(".heat td.top")
     assert strongest.inner_text() == "0.86"
-    strongest.get_by_role("link").click()
-    page.wait_for_timeout(50)
+    opened.follow(strongest.get_by_role("link").click)
     assert page.url.endswith("#part-glasses")
     assert page.get_by_label("Also moves class").input_value() == str(CLASSES.index("bun"))
     assert any("makes glasses appear" in text for text in finds(opened))
@@ -328,8 +314,7 @@ def test_the_table_sorts_searches_and_turns_pages(opened: browser.Opened) -> Non
     assert 0 < rows.count() < 20
     assert set(page.locator("#all-units tbody td:nth-child(2)").all_inner_texts()) == {"glasses"}
     assert page.locator("#units-count").inner_text() == f"{rows.count()} of 120 units"
-    page.locator("#all-units tbody a").first.click()
-    page.wait_for_timeout(50)
+    opened.follow(page.locator("#all-units tbody a").first.click)
     assert "glasses" in page.locator(".unit-page:visible .headline").inner_text()
 
 
@@ -359,8 +344,8 @@ def test_hostile_names_do_nothing(chromium: Any, tmp_path: Path, report: ReportD
     file.write_bytes(build(replace(report, quantify=attacked)))
     with browser.opened(chromium, file, width=390, height=844) as opened:
         opened.page.locator(".part-chip").nth(8).click()
-        go(opened, "unit-37")
-        go(opened, "units")
+        opened.go("unit-37")
+        opened.go("units")
         assert opened.page.title() == f"{report.title} · UnitScope"
         assert opened.problems == []
         assert opened.requests == []
