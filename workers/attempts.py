@@ -14,6 +14,7 @@ import threading
 import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -133,4 +134,14 @@ def _alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _ended(pid)
+
+
+def _ended(pid: int) -> bool:
+    """Whether the process has ended, and only its parent has not looked; False where there is no /proc."""
+    try:
+        line = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    # The name stands in brackets and may hold any character; the state follows it.
+    return line.rpartition(b")")[2].split()[:1] == [b"Z"]

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -74,6 +76,24 @@ def test_the_attempt_of_a_dead_process_of_this_host_is_lost_at_once(store):
     second = attempt(store)
     assert second.claim(60)
     assert second.lost == 1
+
+
+def test_so_is_that_of_one_whose_parent_has_not_looked_yet(store):
+    # Nobody reaps what is left to a container whose first process does not do so.
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"from pathlib import Path; from {__name__} import _claim_and_die as f; f(Path({str(store.root)!r}))",
+        ]
+    )
+    try:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # It has ended, and stays to be looked at.
+        second = attempt(store)
+        assert second.claim(60)
+        assert second.lost == 1
+    finally:
+        assert process.wait() == 0
 
 
 def test_an_attempt_of_ours_whose_end_was_not_heard_is_neither_alive_nor_lost(store, monkeypatch):
