@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.services.gateway.conftest import until
-from tests.support.gateway import LINK, PATIENCE
+from tests.support.gateway import LINK, PATIENCE, RunningGateway
 from unitscope.cli.app import app
 from unitscope.client import Client, JobState
 from unitscope.client.connection import Waiting
@@ -80,10 +80,18 @@ def test_a_full_gateway_is_waited_for_within_the_patience(gateway, client, monke
     assert caught.value.reason == "TOO_MANY_JOBS"
 
 
-def test_a_place_to_watch_is_waited_for(gateway, client, monkeypatch):
+@pytest.fixture
+def narrow(tmp_path, models):
+    """A gateway with a place for one watcher."""
+    gateway = RunningGateway(tmp_path, models, max_watchers=1)
+    yield gateway
+    gateway.close()
+
+
+def test_a_place_to_watch_is_waited_for(narrow, monkeypatch):
     monkeypatch.setattr("services.gateway.servicer.WATCHER_SECONDS", 0.3)
+    gateway, client = narrow, Client(narrow.server.address, patience=PATIENCE)
     job = client.submit("link", LINK)
-    monkeypatch.setattr(gateway.parts.servicer, "_watchers", threading.BoundedSemaphore(1))
     held = gateway.stub.WatchAnalysisJob(pb.WatchAnalysisJobRequest(job_id=job.id), timeout=3600)
     next(held)
     with (
@@ -93,7 +101,8 @@ def test_a_place_to_watch_is_waited_for(gateway, client, monkeypatch):
         list(hasty.job(job.id).watch())
     assert caught.value.reason == "TOO_MANY_WATCHERS"
     threading.Timer(0.7, held.cancel).start()
-    assert next(job.watch()).state is JobState.QUEUED
+    with client:
+        assert next(job.watch()).state is JobState.QUEUED
 
 
 class _Store(http.server.BaseHTTPRequestHandler):
