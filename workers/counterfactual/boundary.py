@@ -1,11 +1,11 @@
 """The smallest shift of features that takes the classifier's *head* to the target.
 
 The head is reached by calls alone, which give logits and gradients. The constraints are that the target's
-logit is at least every other one; only those classes enter that were found above the target on the way
-(cutting planes). Around the point reached they are replaced by their tangents, and the smallest shift that
-satisfies these, from the start, is the next point: sequential programming as in DeepFool (Moosavi-Dezfooli et
-al. 2016), with all classes and bounds. Of an affine head the tangents are the constraints, and the result is
-the exact minimum. One call a step serves all rows.
+logit is at least every other one; only those classes enter that were found above the target on the way, a few
+at a time (cutting planes). Around the point reached they are replaced by their tangents, and the smallest
+shift that satisfies these, from the start, is the next point: sequential programming as in DeepFool
+(Moosavi-Dezfooli et al. 2016), with all classes and bounds. Of an affine head the tangents are the
+constraints, and the result is the exact minimum. One call a step serves all rows.
 """
 
 from __future__ import annotations
@@ -14,17 +14,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from workers.counterfactual.metric import Metric, aside
 from workers.counterfactual.models import Doubles, Models, Rows, one_hot_difference
-from workers.counterfactual.nearest import Bounds, Norm, smallest_shift
+from workers.counterfactual.solvers.closest import Bounds
+from workers.counterfactual.solvers.nearest import Norm, smallest_shift
+from workers.counterfactual.solvers.usual import Held
 
 _ACCURACY = 1e-4
 """How near, relative to the logits, margins must be to zero and to what the tangents say; float32 is."""
 _STILL = 1e-6
 """A row that moves by less than this share of its largest shift is done."""
-_FREE_STEPS = 8
-"""Steps after which a point must be near the one before, within half as much each time, so that none is
-visited in turns: linear programmes jump from corner to corner."""
+_FREE_MISSES = 8
+"""Points other than the tangents foretold after which the next must be near the one before, within half as
+much each time, so that none is visited in turns: linear programmes jump from corner to corner."""
 _HALVINGS = 16
+_AT_ONCE = 4
+"""Classes above the target that become constraints at a time while points are as foretold, which saves steps
+where the target is far away."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Size:
         lengths = self.of(smallest)
         if self.norm == "l2":
             return self.plausibility * lengths**2
-        unusual = models.linker.metric.lengths(smallest) ** 2
+        unusual = _metric(models).lengths(smallest) ** 2
         return self.plausibility * 2 * lengths / np.where(unusual > 0, unusual, 1)
 
     def cost(self, models: Models, shifts: Doubles, weight: Doubles) -> Doubles:
@@ -79,6 +85,7 @@ class Size:
         offsets: Doubles,
         weight: float = 0.0,
         near: tuple[Doubles, float] | None = None,
+        held: Held | None = None,
     ) -> Doubles | None:
         """The smallest allowed shift d with ``normals @ d >= offsets``.
 
@@ -89,6 +96,7 @@ class Size:
             offsets: (constraints,).
             weight: Of ``D^2 / 2``, 0 for none.
             near: A shift, and how far each unit of d may be from it; None for no such limit.
+            held: What the problem before this one of the same weight left behind; None for nothing.
 
         Returns:
             d (units,), or None where there is none.
@@ -101,13 +109,22 @@ class Size:
         metric = models.linker.metric if weight > 0 else None
         if self.scale is None:
             bounds = Bounds(lower, upper)
-            return smallest_shift(normals, offsets, bounds, self.norm, metric, weight)
+            return smallest_shift(
+                normals, offsets, bounds, self.norm, metric, weight, held=held, beat=models.beat
+            )
         moves, scale = self.scale > 0, np.where(self.scale > 0, self.scale, 1)
         bounds = Bounds(np.where(moves, lower / scale, 0), np.where(moves, upper / scale, 0))
         if metric is not None:
             metric = metric.scaled(scale)
-        found = smallest_shift(normals * scale, offsets, bounds, self.norm, metric, weight)
+        found = smallest_shift(
+            normals * scale, offsets, bounds, self.norm, metric, weight, held=held, beat=models.beat
+        )
         return None if found is None else found * scale
+
+
+def _metric(models: Models) -> Metric:
+    """The linker's metric, which takes a while the first time."""
+    return aside(lambda: models.linker.metric, models.beat)
 
 
 @dataclass
@@ -124,6 +141,8 @@ class _Row:
         tangents: For each class that was asked for at this point: the margin's gradient.
         values: Likewise the margin, less the lead.
         predicted: The margins that the tangents at the last point foretold for this one.
+        misses: How many points were not as foretold; none where the head is affine.
+        held: What the last problem left behind.
         best: The smallest shift so far that reaches the target.
         over: Whether it is done.
         unreachable: Whether no shift satisfies the tangents.
@@ -138,6 +157,8 @@ class _Row:
     tangents: dict[int, Doubles] = field(default_factory=dict)
     values: dict[int, float] = field(default_factory=dict)
     predicted: dict[int, float] = field(default_factory=dict)
+    misses: int = 0
+    held: Held = field(default_factory=Held)
     best: Doubles | None = None
     over: bool = False
     unreachable: bool = False
@@ -193,6 +214,8 @@ def head_boundary(
     """
     zeros = np.zeros(len(features))
     leads, weights = (zeros if given is None else given for given in (lead, weight))
+    if weights.any():
+        _metric(models)
     rows = [
         _Row(start, int(target), float(ahead), float(heavy), np.zeros_like(start), [int(origin)])
         for start, origin, target, ahead, heavy in zip(
@@ -200,7 +223,7 @@ def head_boundary(
         )
     ]
     steps = np.zeros(len(rows), np.int64)
-    for step in range(max_steps):
+    for _ in range(max_steps):
         asked = [(k, rival) for k, row in enumerate(rows) for rival in row.missing()]
         if not asked:
             break
@@ -209,7 +232,7 @@ def head_boundary(
         for k in np.unique(owners):
             steps[k] += 1
             own = logits[np.flatnonzero(owners == k)[0]]
-            _advance(models, size, rows[k], own, step)
+            _advance(models, size, rows[k], own)
     return Boundary(
         shifts=np.stack([row.shift if row.best is None else row.best for row in rows]),
         reached=np.array([row.best is not None for row in rows]),
@@ -231,13 +254,14 @@ def _ask(
     return logits
 
 
-def _advance(models: Models, size: Size, row: _Row, logits: Doubles, step: int) -> None:
+def _advance(models: Models, size: Size, row: _Row, logits: Doubles) -> None:
     """Judges the point of a row and moves on to the next one."""
     others = logits.copy()
     others[row.target] = -np.inf
     rival = int(others.argmax())
     near = _ACCURACY * max(1.0, float(np.abs(logits).max()))
     margin = float(logits[row.target] - logits[rival]) - row.lead
+    foretold = all(abs(row.values[j] - value) <= near for j, value in row.predicted.items())
     if margin >= -near:
 
         def cost(shift: Doubles) -> float:
@@ -246,16 +270,18 @@ def _advance(models: Models, size: Size, row: _Row, logits: Doubles, step: int) 
         if row.best is None or cost(row.shift) < cost(row.best):
             row.best = row.shift
         # Where the tangents told the margin, they are the constraints, and this is their minimum.
-        told = all(abs(row.values[j] - row.predicted.get(j, np.inf)) <= near for j in row.rivals)
-        if told:
+        if foretold and all(j in row.predicted for j in row.rivals):
             row.over = True
             return
     elif rival not in row.rivals:
-        row.rivals.append(rival)
+        above = np.flatnonzero(others + row.lead > logits[row.target])
+        new = [int(j) for j in above[np.argsort(-others[above], kind="stable")] if j not in row.rivals]
+        row.rivals += new[: _AT_ONCE if row.predicted and foretold and not row.misses else 1]
         return
+    row.misses += not foretold
     normals = np.stack([row.tangents[j] for j in row.rivals])
     constants = np.array([row.values[j] for j in row.rivals]) - normals @ row.shift
-    moved = _next(models, size, row, normals, -constants, step)
+    moved = _next(models, size, row, normals, -constants)
     if moved is None:
         row.unreachable, row.over = True, True
         return
@@ -268,14 +294,13 @@ def _advance(models: Models, size: Size, row: _Row, logits: Doubles, step: int) 
     row.tangents, row.values = {}, {}
 
 
-def _next(
-    models: Models, size: Size, row: _Row, normals: Doubles, offsets: Doubles, step: int
-) -> Doubles | None:
+def _next(models: Models, size: Size, row: _Row, normals: Doubles, offsets: Doubles) -> Doubles | None:
     """The next shift; None where the tangents exclude each other."""
     largest = float(np.abs(row.shift).max())
-    if step >= _FREE_STEPS and largest > 0:
-        reach = largest / 2 ** min(step - _FREE_STEPS, _HALVINGS)
-        found = size.smallest(models, row.start, normals, offsets, row.weight, (row.shift, reach))
+    if row.misses >= _FREE_MISSES and largest > 0:
+        reach = largest / 2 ** min(row.misses - _FREE_MISSES, _HALVINGS)
+        near = row.shift, reach
+        found = size.smallest(models, row.start, normals, offsets, row.weight, near, row.held)
         if found is not None:
             return found
-    return size.smallest(models, row.start, normals, offsets, row.weight)
+    return size.smallest(models, row.start, normals, offsets, row.weight, held=row.held)

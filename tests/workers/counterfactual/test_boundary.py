@@ -11,7 +11,8 @@ from scipy.optimize import linprog
 from tests.workers.counterfactual.fakes import CLASSES, UNITS, World, make_world
 from workers.counterfactual.boundary import Boundary, Size, head_boundary
 from workers.counterfactual.models import margins
-from workers.counterfactual.nearest import Norm
+from workers.counterfactual.solvers.closest import Bounds
+from workers.counterfactual.solvers.nearest import Norm, smallest_shift
 
 
 def search(world: World, size: Size) -> tuple[Boundary, tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -44,6 +45,56 @@ def test_an_affine_head_is_solved_exactly_in_l1(world: World) -> None:
         assert np.abs(found.shifts[row]).sum() == pytest.approx(exact.fun, rel=1e-3)
     # A point and, where another class is met there, that class: twice for each class at most.
     assert (found.steps <= 2 * (CLASSES - 1)).all()
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_targets_behind_many_classes_are_reached_exactly_and_in_few_steps(world: World, norm: Norm) -> None:
+    """Against the problem with all classes."""
+    rng = np.random.default_rng(7)
+    classes, units = 60, 40
+    head = rng.standard_normal((classes, units))
+    features = rng.gamma(0.5, 1.0, (6, units))
+    bias = -head @ features.mean(0)
+    classifier = replace(world.classifier, weight=head, bias=bias)
+    linker = replace(world.models.linker, weight=np.zeros((10, units)))
+    logits = classifier.head(features)
+    origins, targets = logits.argmax(1), logits.argmin(1)
+    models = replace(world.models, classifier=classifier, linker=linker)
+    found = head_boundary(models, features, origins, targets, classes, Size(norm))
+    assert found.reached.all()
+    assert 8 <= found.steps.max() <= 20
+    for row, target in enumerate(targets):
+        others = np.flatnonzero(np.arange(classes) != target)
+        normals = head[target] - head[others]
+        missing = -(normals @ features[row] + bias[target] - bias[others])
+        bounds = Bounds(-features[row], np.full(units, np.inf))
+        exact = smallest_shift(normals, missing, bounds, norm)
+        assert exact is not None
+        assert Size(norm).of(found.shifts[row]) == pytest.approx(Size(norm).of(exact), rel=1e-3)
+
+
+def test_the_pulse_is_felt_while_rows_are_solved(world: World) -> None:
+    """More often than the head is asked; a beat that raises ends the search."""
+    features, origins, targets = world.pairs()
+    pairs = features.astype(np.float64), origins, targets
+    before, beats = len(world.classifier.asked), 0
+
+    def beat() -> None:
+        nonlocal beats
+        beats += 1
+        if beats == last:
+            raise TimeoutError
+
+    last, models = 0, replace(world.models, beat=beat)
+    for size in (Size(), Size("l1", plausibility=1.0)):
+        weight = np.full(len(targets), size.plausibility)
+        beats = 0
+        head_boundary(models, *pairs, CLASSES, size, weight=weight)
+        assert beats > len(world.classifier.asked) - before + len(targets)
+        last, beats = beats // 2, 0
+        with pytest.raises(TimeoutError):
+            head_boundary(models, *pairs, CLASSES, size, weight=weight)
+        last, before = 0, len(world.classifier.asked)
 
 
 def test_where_two_classes_meet_the_distance_is_that_of_a_plane() -> None:
