@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from celery import shared_task
 
 from unitscope.errors import (
+    DeadlineError,
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
@@ -46,6 +47,9 @@ log = logging.getLogger(__name__)
 
 PERMANENT = (InvalidArgumentError, FailedPreconditionError, NotFoundError)
 """Errors that trying again cannot mend: they fail the job at once."""
+
+PASSING = ("STORE_FULL", "SERVER_BUSY")
+"""Reasons of exhaustion that pass by themselves, or once somebody makes room: they are waited for."""
 
 FINALISE_STAGE, PLANNED = "finalise", "plan"
 """Stand for no stage of a plan, but are looked after like one."""
@@ -173,17 +177,23 @@ def _attempted(here: Runtime, context: Context, stage: str, chunk: str, work: Ca
 
 
 def _patiently(here: Runtime, context: Context, work: Callable[[], None]) -> bool:
-    """Runs the work until it is done; False where what it needs stays away too long."""
+    """Runs the work until it is done; False where what it needs stays away too long.
+
+    A service that does not answer in time may be stuck, or asked for too much: it is waited for as if it were
+    away, and then that is a failure.
+    """
     pause, until = 0.5, time.monotonic() + here.settings.wait_seconds
     while True:
         try:
             work()
             return True
-        except (UnavailableError, ResourceExhaustedError) as error:
-            if isinstance(error, ResourceExhaustedError) and error.reason != "STORE_FULL":
+        except (UnavailableError, ResourceExhaustedError, DeadlineError) as error:
+            if isinstance(error, ResourceExhaustedError) and error.reason not in PASSING:
                 raise
             log.warning("%s waits: %s", context.job_id, error)
             if time.monotonic() + pause > until:
+                if isinstance(error, DeadlineError):
+                    raise
                 return False
             _say_waiting(here, context.job_id, error)
             with observed.waiting(pause):

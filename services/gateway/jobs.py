@@ -34,6 +34,7 @@ from unitscope.jobs.specs import AnySpec, kind_of
 from unitscope.jobs.state import JobRecord, JobState, create_spec, read_job
 from unitscope.models import ModelCard, Registry
 from unitscope.models.linkers import find_linker, list_linkers
+from unitscope.names import did_you_mean
 from unitscope.rpc.access import Principal
 from unitscope.signals.logs import bound
 from unitscope.store import ObjectStore
@@ -43,6 +44,8 @@ log = logging.getLogger(__name__)
 MAX_PAGE, DEFAULT_PAGE = 100, 25
 MAX_LOOKED = 400
 """Jobs that one page reads at most, where its filters pass few."""
+MAX_NAMED = 30
+"""Folders of images that an error names."""
 KEPT_RECORDS, KEPT_PLANS = 128, 512
 
 
@@ -61,14 +64,14 @@ class Jobs:
 
     def validate(self, spec: AnySpec) -> Cost:
         """What the spec would cost. Raises what is wrong with it."""
-        return planning.cost(self._plan(spec))
+        return planning.cost(self._plan(spec), self.registry)
 
     def create(self, spec: AnySpec, request_id: str, caller: Principal) -> tuple[JobRecord, Cost]:
         """The job of this request, new or as it was created before; and what it costs.
 
         Raises:
             InvalidArgumentError: The spec or the request id is wrong.
-            NotFoundError: A model or linker does not exist.
+            NotFoundError: A model, linker or folder of images does not exist.
             AlreadyExistsError: The request id was used with another spec, or for a job that was deleted
                 (REQUEST_ID_REUSED).
             ResourceExhaustedError: Too many jobs are active, were created of late, or take too much
@@ -82,6 +85,7 @@ class Jobs:
             self.admission.take(caller.project)
         cost = self.validate(spec)
         if is_new:
+            self._check_images(spec)
             self._create(job_id, spec, cost, caller)
         record = self.get(job_id, caller.project)
         if record.spec != spec:
@@ -248,6 +252,21 @@ class Jobs:
         else:
             with bound(job=job_id):
                 log.info("%s created: %s of project %s", job_id, mark.kind, caller.project)
+
+    def _check_images(self, spec: AnySpec) -> None:
+        """Raises NotFoundError for a folder of images that is not there; a job may learn it hours later."""
+        name = getattr(spec, "image_folder", "")
+        if not name or self.store.stat(layout.image_index(name)) is not None:
+            return
+        names = self.store.children(layout.IMAGES)[:MAX_NAMED]
+        there = [name for name in names if self.store.stat(layout.image_index(name)) is not None]
+        raise NotFoundError(
+            f"there are no images called {name!r}; {did_you_mean(name, there)}there are: "
+            f"{', '.join(there) or 'none'}; 'unitscope images add' brings some",
+            reason="IMAGES_NOT_FOUND",
+            field=f"spec.{kind_of(spec)}.image_folder",
+            name=name,
+        )
 
     def _plan(self, spec: AnySpec) -> Plan:
         return planning.make(spec, self.registry, lambda digest: find_linker(self.store, digest))

@@ -10,8 +10,9 @@ import select
 import signal
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from unitscope.version import package_version
 JOB = job_id_of("a-job")
 LINK = ["submit", "link", "--classifier", "a/c", "--generator", "a/g"]
 COMMAND = [sys.executable, "-m", "unitscope.cli"]
+PATIENCE = 120
+"""Seconds that the command may take on a machine that is busy with other things."""
 
 
 def run(*words: str, stdin: str | None = None) -> Result:
@@ -294,13 +297,17 @@ def test_an_interrupted_watch_ends_with_130_and_leaves_the_job(gateway: Scripted
     gateway.push(JOB, "RUNNING")
     words = [*COMMAND, "watch", JOB]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert "running" in process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    ) as process:
+        try:
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    assert "running" in first, said
     assert process.returncode == 130
     assert "the job goes on" in said
     assert "Traceback" not in said
@@ -310,26 +317,36 @@ def test_an_interrupted_watch_ends_with_130_and_leaves_the_job(gateway: Scripted
 @pytest.mark.parametrize("colour", [True, False])
 def test_a_terminal_gets_a_live_bar(gateway: ScriptedGateway, colour: bool) -> None:
     gateway.push(JOB, "RUNNING", progress=pb.JobProgress(stage="sample", fraction=0.5))
-    threading.Timer(3.0, lambda: gateway.push(JOB, "SUCCEEDED")).start()
-    text = _on_a_terminal(["watch", JOB], {} if colour else {"NO_COLOR": "1"})
+    # The job ends once the bar was seen.
+    end = partial(gateway.push, JOB, "SUCCEEDED")
+    text = _on_a_terminal(["watch", JOB], {} if colour else {"NO_COLOR": "1"}, "━", end)
     assert "\x1b[" in text  # the cursor moves: the bar is drawn in place
     assert "━" in text
     assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]", text)) == colour
 
 
-def _on_a_terminal(words: list[str], more: dict[str, str]) -> str:
+def _on_a_terminal(words: list[str], more: dict[str, str], mark: str, act: Callable[[], object]) -> str:
+    """What a command writes to its end; does something as soon as it has written `mark`."""
     master, slave = pty.openpty()
-    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLORTERM")}
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLORTERM")}
     environment |= {"PYTHONPATH": str(Path(__file__).parents[2]), "TERM": "xterm-256color", **more}
     process = subprocess.Popen([*COMMAND, *words], env=environment, stdin=slave, stdout=slave, stderr=slave)
     os.close(slave)
-    text, until = b"", time.monotonic() + 60
-    while time.monotonic() < until:
-        if select.select([master], [], [], 0.2)[0]:
-            try:
-                text += os.read(master, 65_536)
-            except OSError:  # the other side is closed
-                break
-    os.close(master)
-    assert process.wait(10) == 0
+    text, until, acted = b"", time.monotonic() + PATIENCE, False
+    try:
+        while time.monotonic() < until:
+            if select.select([master], [], [], 0.2)[0]:
+                try:
+                    text += os.read(master, 65_536)
+                except OSError:  # the other side is closed
+                    break
+            if not acted and mark.encode() in text:
+                acted = True
+                act()
+        assert acted, text.decode(errors="replace")
+        assert process.wait(PATIENCE) == 0, text.decode(errors="replace")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
     return text.decode()

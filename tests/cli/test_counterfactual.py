@@ -117,6 +117,20 @@ def test_ones_own_pictures_are_put_into_the_store_once(
     assert [entry.name for entry in read_index(store, both["image_folder"])] == ["me.png", "you.png"]
 
 
+def test_who_brings_many_pictures_is_told_how_far_it_is(
+    gateway: ScriptedGateway, store: ObjectStore, tmp_path: Path
+) -> None:
+    names = [f"{k}.png" for k in range(5)]
+    for k, name in enumerate(names):
+        Image.new("RGB", (8, 8), (k, k, k)).save(tmp_path / name)
+    few, many = (
+        run(*PACK, *(word for name in names[:count] for word in ("--image", name)), "-o", "json").stderr
+        for count in (3, 5)
+    )
+    assert " of " not in few
+    assert "2 of 5 images" in many
+
+
 def test_validation_puts_nothing_into_a_store(gateway: ScriptedGateway, store: ObjectStore, me: str) -> None:
     assert answer(*PACK, "--image", me, "--validate-only")["renders"] == 1200
     assert run(*PACK, "--image", me, "--frames", "1").exit_code == 2

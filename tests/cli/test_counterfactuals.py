@@ -150,3 +150,22 @@ def test_a_job_of_another_kind_and_one_that_runs(gateway: ScriptedGateway) -> No
     assert done.exit_code == 6
     assert "'counterfactual' have one, this one has: units" in done.stderr
     assert run("./results").exit_code == 3
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\nb\u202eun"
+
+
+@pytest.mark.parametrize("words", [(), ("--rows",), ("--failed",)])
+def test_names_do_nothing_to_the_terminal(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Somebody else submitted the job; a name that is no class is free text."""
+    tables = {
+        "pairs": pairs({"origin": HOSTILE, "target": "hat"}),
+        "counterfactuals": rows(
+            {"origin": HOSTILE, "image": HOSTILE, "class": None},
+            failure("unknown_class", target=HOSTILE, image=HOSTILE, **{"class": None}),
+            unknown_origin(HOSTILE),
+        ),
+    }
+    shown = run(str(quantified.save(tmp_path / "hostile", tables)), *words).stdout
+    assert all(c.isprintable() for line in shown.splitlines() for c in line)
+    assert "\\x1b]0;owned\\x07\\x1b[2J\\nb\\u202eun" in shown

@@ -41,7 +41,7 @@ def test_every_unit_is_traversed_once_for_every_class(registry):
     for index in range(len(CLASSES)):
         slots = [s for c in chunks if c["class"] == index for s in range(c["first"], c["first"] + c["count"])]
         assert sorted(slots) == list(range(32))
-    assert planning.cost(made).renders > 32 * 4 * 9 * 11
+    assert planning.cost(made, registry).renders > 32 * 4 * 9 * 11
 
 
 def test_equal_specs_have_equal_plans_and_ids(registry):
@@ -201,6 +201,7 @@ def test_names_that_do_not_exist_stop_no_counterfactual(registry):
     assert {target for _, _, target in rows_of(made)} == {0, 1}
     none = plan(registry, "counterfactual", **COUNTERFACTUAL, origins=["oak"])
     assert rows_of(none) == []
+    assert len(none.stage("search").chunks) == 1
     assert [chunk["count"] for chunk in none.stage("base").chunks] == [0]
 
 
@@ -220,10 +221,101 @@ def test_many_base_images_fit_the_chunks_of_a_stage(registry, seeds):
     assert len(rows_of(own)) == seeds
 
 
+def test_what_is_too_large_says_what_to_do(registry):
+    names = [f"x{k}" for k in range(400)]
+    with pytest.raises(InvalidArgumentError, match=r"160,000 rows.*ask for fewer origins, targets or seeds"):
+        plan(registry, "counterfactual", **COUNTERFACTUAL, origins=names, targets=names)
+    rows = {**COUNTERFACTUAL, "seeds": 6_000, "runner_up": True}
+    with pytest.raises(InvalidArgumentError, match=r"24,000 rows.*top may be 83 at most"):
+        plan(registry, "counterfactual", **rows, top=100)
+    plan(registry, "counterfactual", **rows, top=83)
+
+
+@pytest.mark.parametrize("method", ["path", "descent"])
+def test_a_chunk_keeps_no_more_pictures_than_it_can_hold(registry, method, monkeypatch):
+    few = {**COUNTERFACTUAL, "seeds": 10, "frames": 9, "method": method, "max_steps": 5}
+    row_bytes = 16 * 16 * (3 * (9 + 2) + 2)
+    monkeypatch.setattr(counterfactual, "PICTURE_BYTES", 3 * row_bytes)
+    assert counterfactual.rows_with_pictures(parse_spec("counterfactual", few), 16) == 3
+
+    def most(keep):
+        made = plan(registry, "counterfactual", **few, keep=keep)
+        assert len(rows_of(made)) == 160
+        return max(chunk["count"] * len(chunk["targets"]) for chunk in made.stage("search").chunks)
+
+    assert most("all") == most("sample") == 3
+    assert most("none") == min(counterfactual.ROWS_PER_CHUNK[method], 40)
+    many = {**few, "seeds": 300}
+    with pytest.raises(InvalidArgumentError, match=r"4,800 rows with 9 frames.*use keep: sample") as caught:
+        plan(registry, "counterfactual", **many, keep="all")
+    assert caught.value.reason == "JOB_TOO_LARGE"
+    plan(registry, "counterfactual", **many, keep="sample")
+
+
+@pytest.mark.parametrize(("resolution", "rows"), [(16, 32), (64, 32), (256, 8), (1_024, 4)])
+def test_chunks_of_large_pictures_are_small(registry, resolution, rows):
+    """A worker that is lost loses minutes, not the night."""
+    spec = parse_spec("counterfactual", {**COUNTERFACTUAL, "keep": "none"})
+    base = [{"class": 0, "first": 0, "count": 64}]
+    chunks = counterfactual._searches(spec, base, 4, resolution)
+    assert {chunk["count"] * len(chunk["targets"]) for chunk in chunks} == {rows}
+
+
+class Larger:
+    """A registry whose generators make pictures of 1024 pixels, and whose classifiers have 1,000 classes."""
+
+    def __init__(self, registry):
+        self.registry = registry
+
+    def resolve(self, name, kind=None, field="model"):
+        card = self.registry.resolve(name, kind, field)
+        architecture = card.architecture
+        if card.kind == "generator":
+            spec = {**architecture["spec"], "resolution": 1_024}
+            return card.model_copy(update={"architecture": {**architecture, "spec": spec}})
+        return card.model_copy(update={"classes": tuple(f"c{k}" for k in range(1_000))})
+
+
+def test_what_is_kept_is_told_by_the_size_of_pictures_and_classes(registry):
+    """A project's share of the store is reckoned by it."""
+
+    def stored(keep, among=registry, **more):
+        made = plan(registry, "counterfactual", **COUNTERFACTUAL, seeds=20, keep=keep, **more)
+        return planning.cost(made, among).stored_bytes - planning.cost(linked, among).stored_bytes
+
+    linked = plan(registry, "link", **LINK)
+    rows, large = 4 * 20 * 4, Larger(registry)
+    # Shift, logits of start, counterfactual and 9 frames.
+    assert stored("none", large) == rows * (13_000 + 4 * (32 + 1_000 * 11))
+    pictures = stored("all", large) - stored("none", large)
+    assert pictures == pytest.approx(64**2 * (stored("all") - stored("none")), rel=0.001)
+    # 320 rows of 12 pictures of a megapixel each, stored twice.
+    assert 5e9 < pictures < 15e9
+    assert stored("sample", large, frames=51) > 3 * stored("sample", large)
+
+
+def test_many_mean_shifts_are_many_chunks(registry):
+    def chunks(seeds):
+        made = plan(registry, "counterfactual", **COUNTERFACTUAL, seeds=seeds, runner_up=True)
+        found = made.stage("mean").chunks
+        assert [chunk["part"] for chunk in found] == list(range(found[0]["of"]))
+        return len(found)
+
+    assert chunks(2) == counterfactual.MEAN_CHUNKS
+    assert chunks(10_000) == 24
+
+
 @pytest.mark.parametrize(
     ("values", "error", "reason"),
     [
         ({"seeds": 10_000, "frames": 51}, InvalidArgumentError, "JOB_TOO_LARGE"),
+        # Nothing is rendered for these, and yet they would be 160,000 rows of a table.
+        (
+            {"origins": [f"o{k}" for k in range(400)], "targets": [f"t{k}" for k in range(400)]},
+            InvalidArgumentError,
+            "JOB_TOO_LARGE",
+        ),
+        ({"seeds": 6_000, "runner_up": True, "top": 100}, InvalidArgumentError, "JOB_TOO_LARGE"),
         ({"targets": ["ash", "ash"]}, InvalidArgumentError, "INVALID_SPEC"),
         ({"targets": ["ash"], "runner_up": True}, InvalidArgumentError, "INVALID_SPEC"),
         ({"origins": ["ash"], "image_folder": "mine"}, InvalidArgumentError, "INVALID_SPEC"),

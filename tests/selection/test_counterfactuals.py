@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.found import CLASSES, failure, pairs, rows, unknown_origin
 from unitscope.errors import InvalidArgumentError
+from unitscope.selection import counterfactuals
 from unitscope.selection.counterfactuals import (
     WORDS,
     Known,
@@ -116,3 +117,15 @@ def test_empty_tables_have_no_rows_and_no_errors():
     assert summary(rows()) == "reached 0 of 0"
     with pytest.raises(InvalidArgumentError, match="it has: none"):
         choose_pairs(pairs(), origin="bun")
+
+
+def test_near_names_are_looked_for_once_and_for_what_is_shown(monkeypatch: pytest.MonkeyPatch):
+    """Of a thousand classes each takes tens of milliseconds, and a job has up to 150,000 rows."""
+    asked = []
+    monkeypatch.setattr(counterfactuals, "did_you_mean", lambda name, known: asked.append(name) or "")
+    many = rows(*(failure("unknown_class", target=f"p{n % 7}", seed=n) for n in range(70)))
+    assert summary(many) == "reached 0 of 70; 70 unknown_class ('p0', 'p1', 'p2', 'p3', 'p4', ...)"
+    assert asked == [f"p{n}" for n in range(5)]
+    known = known_in(many)
+    assert all(why(row, known).endswith("is no class of the classifier") for row in many.to_pylist())
+    assert sorted(asked) == [f"p{n}" for n in range(7)]

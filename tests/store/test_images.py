@@ -232,3 +232,19 @@ def _gif() -> bytes:
     sink = io.BytesIO()
     Image.fromarray(NOISE).save(sink, "GIF")
     return sink.getvalue()
+
+
+def test_sixteen_bits_of_grey_become_eight(tmp_path: Path) -> None:
+    """Scans and medical pictures: Pillow alone would make nearly all of them white."""
+    grey = np.linspace(0, 65_535, 48, dtype=np.uint16).reshape(6, 8)
+    Image.fromarray(grey).save(tmp_path / "scan.png")
+    ((_, picture),) = read_files([tmp_path / "scan.png"]).pictures
+    with Image.open(io.BytesIO(picture.data)) as kept:
+        found = np.asarray(kept)
+    np.testing.assert_array_equal(found, np.repeat((grey >> 8)[..., None], 3, axis=2))
+
+
+def test_who_names_many_files_is_told_how_far_it_is(folder: Path) -> None:
+    told: list[tuple[int, int]] = []
+    read_files([folder / "b.png", folder / "a.webp"], seen=lambda *how: told.append(how))
+    assert told == [(0, 2), (1, 2), (2, 2)]

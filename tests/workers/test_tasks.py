@@ -1,10 +1,11 @@
 """What a task does while the store is away, and when it comes twice."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 
-from unitscope.errors import FailedPreconditionError, UnavailableError
+from unitscope.errors import DeadlineError, FailedPreconditionError, ResourceExhaustedError, UnavailableError
 from unitscope.jobs import broker, layout
 from unitscope.jobs.plan import Stage
 from unitscope.store.directory import DirectoryStore
@@ -103,3 +104,44 @@ def test_what_the_broker_did_not_take_is_sent_by_the_next(sender):
     sender.broker_is_there = True
     sender.finished("one", "b")
     assert len(sender.sent) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "times"),
+    [
+        (ResourceExhaustedError("as many calls as it can", reason="SERVER_BUSY"), 4),
+        (ResourceExhaustedError("no room", reason="STORE_FULL"), 4),
+        (UnavailableError("it restarts"), 4),
+        (DeadlineError("it is stuck"), 4),
+        (ResourceExhaustedError("send less", reason="MESSAGE_TOO_LARGE"), 1),
+    ],
+)
+def test_what_passes_is_waited_for_and_counts_as_no_failure(naps, tmp_path, monkeypatch, error, times):
+    """A service that is busy for a minute must not end a job of hours."""
+    act, calls = failing(3, error)
+    settings = SimpleNamespace(wait_seconds=60)
+    here = SimpleNamespace(settings=settings, store=DirectoryStore(tmp_path))
+    beats = []
+    context = SimpleNamespace(job_id=JOB, beat=lambda: beats.append(1))
+    clock = iter(range(10_000))
+    monkeypatch.setattr(tasks, "time", SimpleNamespace(sleep=naps.append, monotonic=lambda: next(clock)))
+    if times == 1:
+        with pytest.raises(ResourceExhaustedError):
+            tasks._patiently(here, context, lambda: act(None))
+    else:
+        assert tasks._patiently(here, context, lambda: act(None))
+        assert beats
+        assert json.loads(here.store.get(layout.waiting(JOB)))["message"] == error.message
+    assert len(calls) == times
+
+
+def test_what_never_answers_in_time_fails_in_the_end(naps, tmp_path):
+    """Handed back it would come again for ever, each time too large for its deadline."""
+    here = SimpleNamespace(settings=SimpleNamespace(wait_seconds=0), store=DirectoryStore(tmp_path))
+    context = SimpleNamespace(job_id=JOB, beat=lambda: None)
+    away, _ = failing(9, UnavailableError("it restarts"))
+    assert tasks._patiently(here, context, lambda: away(None)) is False
+    stuck, calls = failing(9, DeadlineError("it did not answer within 120 s"))
+    with pytest.raises(DeadlineError, match="within 120 s"):
+        tasks._patiently(here, context, lambda: stuck(None))
+    assert len(calls) == 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unitscope.cli.images import STORE_VARIABLE, store_of
+from unitscope.cli.images import STORE_VARIABLE, shown_images, store_of
 from unitscope.cli.options import DEFAULT_HOME, AddressOption, HomeOption, Output, OutputOption
 from unitscope.cli.quantify import PackOption, PartsOption, in_pack
 from unitscope.cli.specs import (
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 EXAMPLE = (
     "unitscope submit counterfactual --origin bun --target hat --pack avatars --classifier shortcut --watch"
 )
+
+FEW_FILES = 3
+"""Pictures that are read without a word."""
 
 OriginOption = Annotated[
     list[str] | None,
@@ -154,14 +157,12 @@ def counterfactual(
     picture as the target; which units carry it, and which parts of the picture change. A name that no model
     knows stops nothing, its rows say so. Afterwards see `unitscope counterfactuals`.
     """
-    from unitscope.store.images import read_files
-
     _check_ways({"--image": image, "--images": images, "--origin": origin})
     _check_ways({"--runner-up": runner_up, "--target": target})
     if pack is not None:
         generator = generator or (None if linker else "generator")
         classifier, generator, parts = (in_pack(pack, name) for name in (classifier, generator, parts))
-    own = read_files(image) if image else None
+    own = _read(image) if image else None
     link = given_fields(
         classifier=classifier, generator=generator, layer=layer, truncation=truncation,
         samples_per_class=samples, heldout_per_class=heldout, accept=accept, seed=link_seed,
@@ -190,6 +191,16 @@ def _check_ways(options: dict[str, object]) -> None:
             f"{used[0]} does not go together with {' and '.join(used[1:])}; submit one job for each",
             reason="OPTIONS_EXCLUDE_EACH_OTHER",
         )
+
+
+def _read(files: list[Path]) -> OwnImages:
+    """The pictures; of more than a few it is shown how far it is, as large ones take a second each."""
+    from unitscope.store.images import read_files
+
+    if len(files) <= FEW_FILES:
+        return read_files(files)
+    with shown_images() as seen:
+        return read_files(files, seen=seen)
 
 
 def _keep(own: OwnImages, address: str, home: Path, output: Output) -> None:

@@ -65,7 +65,7 @@ def add(
     from unitscope.store.images import add_images
 
     store = store_of(home)
-    with _progress() as seen:
+    with shown_images() as seen:
         added = add_images(store, name, folder, limit=limit, seen=seen)
     for _, why in added.skipped[:SHOWN_SKIPPED]:
         typer.echo(f"left out: {why}", err=True)
@@ -152,7 +152,7 @@ def store_of(home: Path, *, existing: bool = False) -> ObjectStore:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
+def shown_images() -> Iterator[Callable[[int, int], None]]:
     """Shows how far it is on standard error: a bar on a terminal, a line each tenth elsewhere."""
     screen = console(error=True)
     if screen.is_terminal:

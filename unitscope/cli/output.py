@@ -50,13 +50,23 @@ def print_json(value: Any, *, line: bool = False) -> None:
     print(text, flush=True)
 
 
+def visible(text: str) -> str:
+    r"""The text with what a terminal would act on, or what turns text around, as Python writes it: ``\x1b``.
+
+    Names in tables are what somebody submitted; they are read on the terminals of others.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Prints rows below their columns' names."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(visible, row))
     console().print(table)
 
 
@@ -65,7 +75,7 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     for name, value in pairs:
         if value:
-            table.add_row(name, value)
+            table.add_row(name, "\n".join(map(visible, value.split("\n"))))
     console().print(table)
 
 

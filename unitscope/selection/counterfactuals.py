@@ -16,6 +16,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -156,8 +157,11 @@ def summary(counterfactuals: pa.Table) -> str:
 def _unknown_names(counterfactuals: pa.Table) -> str:
     rows = counterfactuals.filter(pc.equal(counterfactuals.column("outcome"), UNKNOWN))
     known = known_in(counterfactuals)
-    names = {_unknown(row): f"{_unknown(row)!r}{_hint(row, known)}" for row in rows.to_pylist()}
-    shown = list(names.values())[:SHOWN_NAMES]
+    names: dict[str, Mapping[str, Any]] = {}
+    for row in rows.select(["origin", "target", "seed", "outcome"]).to_pylist():
+        names.setdefault(_unknown(row), row)
+    # Of those alone that are shown: near names take time to be found.
+    shown = [f"{name!r}{_hint(row, known)}" for name, row in list(names.items())[:SHOWN_NAMES]]
     return f" ({', '.join(shown)}{', ...' if len(names) > SHOWN_NAMES else ''})"
 
 
@@ -171,8 +175,14 @@ def _unknown(row: Mapping[str, Any]) -> str:
 
 
 def _hint(row: Mapping[str, Any], known: Known) -> str:
-    hint = did_you_mean(_unknown(row), known.generator if _origin_unknown(row) else known.classifier)
+    hint = _near(_unknown(row), known.generator if _origin_unknown(row) else known.classifier)
     return f": {hint.rstrip()}" if hint else ""
+
+
+@lru_cache(maxsize=1_024)
+def _near(name: str, known: tuple[str, ...]) -> str:
+    """`did_you_mean`, which takes tens of milliseconds among a thousand classes; many rows ask the same."""
+    return did_you_mean(name, known)
 
 
 def _filtered(table: pa.Table, origin: str, target: str) -> pa.Table:

@@ -209,11 +209,17 @@ def add_images(
     return Added(tuple(entries), tuple(skipped))
 
 
-def read_files(files: Sequence[Path]) -> OwnImages:
+def read_files(
+    files: Sequence[Path], *, seen: Callable[[int, int], None] = lambda done, total: None
+) -> OwnImages:
     """Reads image files that somebody names one by one.
 
     The folder's name, ``own-<12 hex digits>``, is made of the pictures and their files' names, so that the
     same files are the same folder.
+
+    Args:
+        files: Their paths.
+        seen: Is called with the number of files read and of all.
 
     Raises:
         InvalidArgumentError: A file cannot be read (reason UNREADABLE_IMAGE), or there are none or too many
@@ -226,9 +232,13 @@ def read_files(files: Sequence[Path]) -> OwnImages:
             reason="TOO_MANY_IMAGES" if files else "NO_IMAGES",
             field="image",
         )
-    pictures = tuple((_shown(path.name), read_picture(path)) for path in files)
+    pictures = []
+    for done, path in enumerate(files):
+        seen(done, len(files))
+        pictures.append((_shown(path.name), read_picture(path)))
+    seen(len(files), len(files))
     lines = "\n".join(f"{sha256(picture.data)} {name}" for name, picture in pictures)
-    return OwnImages(f"own-{sha256(lines.encode())[:12]}", pictures)
+    return OwnImages(f"own-{sha256(lines.encode())[:12]}", tuple(pictures))
 
 
 def add_files(store: ObjectStore, own: OwnImages) -> bool:

@@ -70,7 +70,7 @@ def _kept(path: Path, data: bytes) -> Picture:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         jpeg = image.format == "JPEG"
         upright = ImageOps.exif_transpose(image)
-        small = in_rgb(upright)
+        small = in_rgb(_eight_bits(upright))
     small.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
     sink = io.BytesIO()
     if jpeg:
@@ -78,6 +78,13 @@ def _kept(path: Path, data: bytes) -> Picture:
     else:
         small.save(sink, "PNG")
     return Picture(sink.getvalue(), "jpg" if jpeg else "png", small.width, small.height)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits in 8: Pillow would cut its values off at 255, so that nearly all of it became white."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
 
 
 def in_rgb(image: Image.Image) -> Image.Image:

@@ -66,7 +66,15 @@ class Accepted:
     tried: int
 
 
-def draw(context: Job, rule: Rule, purpose: int, class_index: int, first: int, count: int) -> Accepted:
+def draw(
+    context: Job,
+    rule: Rule,
+    purpose: int,
+    class_index: int,
+    first: int,
+    count: int,
+    most: int | None = None,
+) -> Accepted:
     """Draws attempts from `first` on until `count` images are accepted.
 
     Args:
@@ -76,6 +84,8 @@ def draw(context: Job, rule: Rule, purpose: int, class_index: int, first: int, c
         class_index: The generator's class.
         first: The first attempt, a multiple of 64.
         count: Images wanted.
+        most: Attempts at most; None for `Rule.attempts_per_sample` for each image. Of few images these are so
+            few that chance alone may leave a class without any.
 
     Raises:
         FailedPreconditionError: Too few attempts were accepted (reason ACCEPTANCE_TOO_LOW).
@@ -85,7 +95,7 @@ def draw(context: Job, rule: Rule, purpose: int, class_index: int, first: int, c
     name = generator.classes[class_index]
     wanted = _class_of(context, name) if rule.accept == "class" else None
     parts: list[Accepted] = []
-    limit, tried, found = count * rule.attempts_per_sample, 0, 0
+    limit, tried, found = most or count * rule.attempts_per_sample, 0, 0
     while found < count and tried < limit:
         rate = max(found / tried, 0.05) if tried else FIRST_GUESS
         wave = min(math.ceil((count - found) / rate / BATCH) * BATCH, limit - tried)

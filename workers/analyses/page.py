@@ -83,6 +83,7 @@ def survivors(context: Job) -> Iterator[tuple[dict[str, Any], list[Survivor]]]:
     """Held-out images and what is left of them, by the chunks that kept some."""
     names = context.card("generator").classes
     for params, chunk in context.result("heldout"):
+        context.beat()
         pictures = [chunk.tensors[f"shown_{kind}"] for kind in ("own", "linker", "class_mean")]
         if len(pictures[0]):
             name = names[params["class"]]
@@ -169,7 +170,11 @@ def _fitted_with(context: Job, linker: ModelCard) -> list[Model]:
 def _renderers(context: Job) -> list[str]:
     """The servers that rendered, as the chunks recorded them."""
     stages = [name for name in ("heldout", "base") if any(s.name == name for s in context.plan.stages)]
-    return sorted({str(c.record["renderer"]) for name in stages for _, c in context.result(name)})
+    found = set()
+    for _, chunk in (item for name in stages for item in context.result(name)):
+        context.beat()
+        found.add(str(chunk.record["renderer"]))
+    return sorted(found)
 
 
 def _summary(card: ModelCard) -> LinkerSummary:

@@ -8,10 +8,11 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from unitscope.errors import InternalError, InvalidArgumentError
 from unitscope.rpc.channel import invoke, open_channel
 from unitscope.rpc.status import from_rpc_error
 from unitscope.rpc.tensors import from_tensor, to_tensor
-from unitscope.v1 import classifier_pb2, classifier_pb2_grpc
+from unitscope.v1 import classifier_pb2, classifier_pb2_grpc, tensor_pb2
 from workers.clients.batches import Pending, spans
 
 PEER = "the classifier"
@@ -83,8 +84,8 @@ class ClassifierClient:
                 response = call.result()
             except grpc.RpcError as error:
                 raise from_rpc_error(error, PEER) from None
-            features = from_tensor(response.features, np.float32, (rows, None), "features")
-            return features, from_tensor(response.logits, np.float32, (rows, None), "logits")
+            features = _answered(response.features, (rows, None), "features")
+            return features, _answered(response.logits, (rows, None), "logits")
 
         return Pending(result)
 
@@ -101,7 +102,7 @@ class ClassifierClient:
             )
             response = invoke(self._stub.EvaluateHead, request, self._seconds, PEER)
             rows = part.stop - part.start
-            parts.append(from_tensor(response.logits, np.float32, (rows, None), "logits"))
+            parts.append(_answered(response.logits, (rows, None), "logits"))
         return np.concatenate(parts)
 
     def head_gradient(self, features: Floats, cotangent: Floats) -> tuple[Floats, Floats]:
@@ -128,10 +129,8 @@ class ClassifierClient:
             )
             response = invoke(self._stub.HeadGradient, request, self._seconds, PEER)
             rows = part.stop - part.start
-            logits.append(from_tensor(response.logits, np.float32, (rows, None), "logits"))
-            gradients.append(
-                from_tensor(response.features_cotangent, np.float32, (rows, None), "features_cotangent")
-            )
+            logits.append(_answered(response.logits, (rows, None), "logits"))
+            gradients.append(_answered(response.features_cotangent, (rows, None), "features_cotangent"))
         return np.concatenate(logits), np.concatenate(gradients)
 
     def image_gradient(
@@ -165,9 +164,22 @@ class ClassifierClient:
             shape = (rows, *images.shape[1:])
             found.append(
                 (
-                    from_tensor(response.images_cotangent, np.float32, shape, "images_cotangent"),
-                    from_tensor(response.features, np.float32, (rows, None), "features"),
-                    from_tensor(response.logits, np.float32, (rows, None), "logits"),
+                    _answered(response.images_cotangent, shape, "images_cotangent"),
+                    _answered(response.features, (rows, None), "features"),
+                    _answered(response.logits, (rows, None), "logits"),
                 )
             )
         return ImageGradient(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+def _answered(tensor: tensor_pb2.Tensor, shape: tuple[int | None, ...], field: str) -> Floats:
+    """A tensor of an answer; what is wrong with it is the service's fault, not that of what was asked."""
+    try:
+        found: Floats = from_tensor(tensor, np.float32, shape, field)
+    except InvalidArgumentError as error:
+        raise InternalError(
+            f"{PEER} answered what cannot be used: {error.message}; see its log, and what its model makes of "
+            "such pictures",
+            reason="WRONG_ANSWER",
+        ) from error
+    return found

@@ -283,6 +283,7 @@ class GeneratorClient:
         for name, array in arrays.items():
             inputs.append(v2.InferInput(name, list(array.shape), _type(array)))
             inputs[-1].set_data_from_numpy(array)
+        rows = len(next(iter(arrays.values())))
         answered = threading.Event()
         answer: list[Any] = []
 
@@ -293,7 +294,7 @@ class GeneratorClient:
 
         call = traces.start_call("inference.GRPCInferenceService/ModelInfer")
         if "image" in outputs:
-            catalogue.RENDERS.add(len(next(iter(arrays.values()))))
+            catalogue.RENDERS.add(rows)
         try:
             self._client.async_infer(
                 model,
@@ -315,7 +316,7 @@ class GeneratorClient:
                 if absent is not None and _status(answer[0]) == "NOT_FOUND":
                     raise absent
                 raise from_v2_error(answer[0]) from None
-            return [answer[0].as_numpy(name) for name in outputs]
+            return [_of_rows(name, answer[0].as_numpy(name), rows) for name in outputs]
 
         return Pending(result)
 
@@ -342,6 +343,17 @@ def from_v2_error(error: InferenceServerException) -> UnitScopeError:
 def _status(error: InferenceServerException) -> str:
     """The name of the gRPC status; empty where the client itself failed."""
     return str(error.status() or "").removeprefix("StatusCode.")
+
+
+def _of_rows(name: str, found: NDArray[Any] | None, rows: int) -> NDArray[Any]:
+    """What was answered, if it has a row for each that was asked about: others would be taken for theirs."""
+    if found is None or len(found) != rows:
+        raise InternalError(
+            f"{PEER} answered {'no' if found is None else len(found)} rows of {name!r} to {rows}: its server "
+            "does not speak as its model's card says; see its log",
+            reason="WRONG_ANSWER",
+        )
+    return found
 
 
 def _layers(w: Floats) -> Floats:

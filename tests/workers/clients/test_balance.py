@@ -36,9 +36,10 @@ def test_requests_go_to_every_address_of_a_name() -> None:
     card = Registry(Path(__file__).parents[3] / "models").resolve("avatars/generator")
     client = GeneratorClient(f"ipv4:127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}", card)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while len(seen) < 2 and time.monotonic() < deadline:  # until both connections are there
             client.renderer()
+        assert len(seen) == 2, seen
         seen.clear()
         for _ in range(20):
             client.renderer()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tritonclient.grpc import InferResult
 from tritonclient.utils import InferenceServerException
 
 from services.generator.v2_program import make_server
@@ -15,9 +16,11 @@ from unitscope.errors import (
     UnavailableError,
 )
 from unitscope.models.v2 import MAX_BATCH
+from unitscope.rpc.tensors import to_tensor
 from unitscope.settings import ModelSettings, ServerSettings
 from workers.clients import ClassifierClient, GeneratorClient, LinkerClient, render_and_read
 from workers.clients.batches import spans
+from workers.clients.classifier import _answered
 from workers.clients.generator import from_v2_error
 from workers.context import JobCancelled
 
@@ -102,6 +105,25 @@ def test_a_generator_without_gradients_says_how_to_serve_them(stack):
     finally:
         client.close()
         server.stop()
+
+
+@pytest.mark.parametrize("answer", [lambda array: array[:-1], lambda array: None], ids=["fewer", "none"])
+def test_an_answer_of_other_rows_is_not_taken_for_theirs(context, monkeypatch, answer):
+    w, right = latents(context, 3), InferResult.as_numpy
+    monkeypatch.setattr(InferResult, "as_numpy", lambda self, name: answer(right(self, name)))
+    cotangent = np.zeros((3, 16, 16, 3), np.float32)
+    for call in (lambda: context.generator.render(w), lambda: context.generator.vjp(w, cotangent)):
+        with pytest.raises(InternalError, match=r"rows of '.*' to 3") as caught:
+            call()
+        assert caught.value.reason == "WRONG_ANSWER"
+
+
+@pytest.mark.parametrize("wrong", [[1.0, np.nan], [1.0]], ids=["no number", "fewer"])
+def test_what_a_classifier_must_not_answer_is_its_fault(wrong):
+    """Not an argument that was invalid, which would end the job at once and name nobody."""
+    with pytest.raises(InternalError, match="the classifier answered what cannot be used: logits") as caught:
+        _answered(to_tensor(np.array(wrong, np.float32)), (2,), "logits")
+    assert caught.value.reason == "WRONG_ANSWER"
 
 
 def test_the_pipeline_keeps_the_order(context):

@@ -7,7 +7,7 @@ that what was validated is what runs.
 from __future__ import annotations
 
 from unitscope.jobs.plan import Cost, Plan, make_plan
-from unitscope.jobs.planning.counterfactual import counterfactual_plan, planned_rows
+from unitscope.jobs.planning.counterfactual import counterfactual_plan, stored_bytes
 from unitscope.jobs.planning.linked import HELDOUT_METHODS, LinkerLookup, class_indices, link_stages
 from unitscope.jobs.planning.units import quantify_plan, traverse_plan
 from unitscope.jobs.specs import AnySpec, CounterfactualSpec, LinkSpec, QuantifySpec
@@ -34,15 +34,18 @@ def make(spec: AnySpec, registry: Registry, linker: LinkerLookup) -> Plan:
     return traverse_plan(spec, registry, linker)
 
 
-def cost(plan: Plan) -> Cost:
-    """What the plan will take: renders, and bytes kept, estimated from rows and images."""
+def cost(plan: Plan, registry: Registry) -> Cost:
+    """What the plan will take: renders, and bytes kept, estimated from rows and images.
+
+    Raises:
+        UnitScopeError: A model of the plan is gone, or has been replaced.
+    """
     pairs = sum(stage.renders for stage in plan.stages if stage.name in ("sample", "heldout"))
     frames = sum(s.renders for s in plan.stages if s.name in ("traverse", "screen", "confirm"))
     keeps = {"all": 1.0, "sample": 0.5, "none": 0.0}.get(plan.spec.get("keep", "none"), 0.0)
     stored = pairs * 4_096 + frames * (3_000 + keeps * 13_000)
     if plan.kind == "counterfactual":
-        shown = plan.spec["frames"] + 2
-        stored += planned_rows(plan) * (16_000 + keeps * shown * 10_000)
+        stored += stored_bytes(plan, registry)
     return Cost(
         renders=sum(stage.renders for stage in plan.stages),
         stored_bytes=int(stored),
