@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.clients.batches import spans
 from workers.counterfactual.metric import Metric
 
 Floats = NDArray[np.float32]
@@ -19,6 +20,13 @@ Rows = NDArray[np.int64]
 
 PIXEL_STEP = 127.5
 """Pixels in [0, 255] for one unit of the generator's picture in [-1, 1]."""
+
+LOOKS, PULLS = 128, 48
+"""Pictures that are rendered and read, and gradients that are taken through pictures, at a time.
+
+However many rows are searched side by side, a slow generator is to answer within the deadline of a call, and
+the job is to feel its pulse. Services work in batches no larger than these anyway.
+"""
 
 NO_GRADIENT = frozenset({"GRADIENT_NOT_AVAILABLE", "GRADIENT_NOT_SERVED"})
 """Reasons of services that have no gradients through the picture."""
@@ -165,10 +173,14 @@ class Models:
             features: (batch, units).
             residuals: (batch, w_dim) of the linker, as `Linker` words it; None for none.
         """
-        self.beat()
         w = self.linker.latents(self.allowed(features), residuals).astype(np.float32)
-        images = self.generator.render(w)
-        return Look(images, self.classifier.read(images)[1])
+        images, logits = [], []
+        for part in spans(len(w), 1, LOOKS):
+            self.beat()
+            images.append(self.generator.render(w[part]))
+            self.beat()
+            logits.append(self.classifier.read(images[-1])[1])
+        return Look(np.concatenate(images), np.concatenate(logits))
 
     def head(self, features: Doubles) -> Doubles:
         """Logits (batch, classes) of features."""
@@ -194,12 +206,15 @@ class Models:
             cotangent: (batch, classes), of the logits that are read in the images.
             residuals: (batch, w_dim) of the linker; None for none.
         """
-        self.beat()
-        pixels = self.classifier.image_gradient(images, cotangent.astype(np.float32)).pixels
         w = self.linker.latents(features, residuals).astype(np.float32)
-        pulled = self.generator.vjp(w, (PIXEL_STEP * pixels).astype(np.float32))
-        gradient: Doubles = pulled.astype(np.float64) @ self.linker.weight
-        return gradient
+        found = []
+        for part in spans(len(w), 1, PULLS):
+            self.beat()
+            pixels = self.classifier.image_gradient(images[part], cotangent[part].astype(np.float32)).pixels
+            self.beat()
+            pulled = self.generator.vjp(w[part], (PIXEL_STEP * pixels).astype(np.float32))
+            found.append(pulled.astype(np.float64) @ self.linker.weight)
+        return np.concatenate(found)
 
 
 def one_hot_difference(targets: Rows, others: Rows, classes: int) -> Doubles:

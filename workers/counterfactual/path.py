@@ -78,7 +78,7 @@ def path(
 
     Returns:
         One result a row, in their order, whatever became of it. Where gradients through the picture are not
-        served, rows are not refined.
+        served, rows are not refined, and say so.
 
     Raises:
         InvalidArgumentError: The arrays do not fit each other.
@@ -100,6 +100,8 @@ def path(
         except (FailedPreconditionError, NotFoundError) as error:
             if error.reason not in NO_GRADIENT:
                 raise
+            for k in (*_rows(search, Outcome.NOT_CROSSED), *_rows(search, Outcome.REACHED)):
+                search.rows[k] = replace(search.rows[k], gradients=False)
     return search.results(std, top, frames)
 
 

@@ -68,7 +68,8 @@ def probed(classifier: Classifier, features: Floats) -> ProbedClassifier:
     if error > _AGREEMENT * max(1.0, float(np.abs(expected).max())):
         raise FailedPreconditionError(
             f"the head is not affine (its logits are off by {error:.3g}) and the classifier gives no "
-            "gradients; import it from torch.export or torchvision",
+            "gradients; import it from torch.export or torchvision, or use a linker of the layer that its "
+            "last linear layer reads (`unitscope models layers` lists layers)",
             reason="GRADIENT_NOT_AVAILABLE",
             field="model",
         )

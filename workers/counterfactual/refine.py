@@ -143,7 +143,8 @@ def _proposals(
         for k, row in enumerate(rows)
     ]
     kept = [k for k, shift in enumerate(found) if shift is not None]
-    proposals = np.array([shift for shift in found if shift is not None]).reshape(len(kept), -1)
+    proposals = np.array([shift for shift in found if shift is not None])
+    proposals = proposals.reshape(len(kept), shifts.shape[1])
     return rows[kept], shifts[kept], proposals
 
 

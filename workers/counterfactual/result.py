@@ -90,6 +90,7 @@ class Counterfactual:
             shift s has the other sign.
         head_distance: L2 length of the shift to the boundary of the head; NaN where none was searched.
         refined: Whether gradients through the picture found the shift, or made it smaller.
+        gradients: False where gradients through the picture were wanted and none are served.
         steps: Steps of the search in features.
         generator_calls: Calls of the generator that this row took part in, those for gradients included.
         renders: Images rendered for the row, those of the strip left out.
@@ -112,6 +113,7 @@ class Counterfactual:
     shift: Doubles
     head_distance: float = np.nan
     refined: bool = False
+    gradients: bool = True
     steps: int = 0
     generator_calls: int = 0
     renders: int = 0

@@ -1,16 +1,20 @@
 """The stages of `counterfactual` jobs on real services, and the rows that cannot have a counterfactual."""
 
-import io
-import zipfile
-
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.workers.analyses.carried import (
+    CLASSES,
+    FRAMES,
+    SEEDS,
+    Carried,
+    joined,
+    outcomes,
+    pictures,
+)
 from tests.workers.stack import LINK
 from unitscope.errors import FailedPreconditionError, NotFoundError
-from unitscope.jobs import layout
-from unitscope.jobs.chunks import encode
 from unitscope.jobs.planning.counterfactual import MEAN_MULTIPLES, planned_rows
 from unitscope.jobs.specs import CounterfactualSpec
 from unitscope.store.images import add_images
@@ -21,65 +25,10 @@ from workers.analyses.counterfactual.naming import kept_rows
 from workers.analyses.counterfactual.search import Wanted
 from workers.analyses.linked import Linked
 from workers.counterfactual import Linker, Outcome
-from workers.counterfactual.result import OUTCOMES, SEARCHED
+from workers.counterfactual.result import OUTCOMES
 from workers.measures import MEASURES
 
 pytestmark = pytest.mark.timeout(300)
-CLASSES = ("ash", "birch", "cedar", "dogwood")
-SEEDS, FRAMES = 3, 4
-
-
-def outcomes(tensors):
-    return [OUTCOMES[k] for k in tensors["outcome"]]
-
-
-def pictures(chunk):
-    archive = zipfile.ZipFile(io.BytesIO(chunk.tensors["pictures"].tobytes()))
-    return {name: np.asarray(Image.open(archive.open(name))) for name in archive.namelist()}
-
-
-def joined(chunks, name):
-    return np.concatenate([chunk.tensors[name] for chunk in chunks])
-
-
-class Carried:
-    """A job's stages, carried out without its finalise step."""
-
-    def __init__(self, stack, job_id, spec):
-        self.context = stack.context(job_id, spec)
-        self.spec = spec
-        self.bytes = {}
-        for stage in self.context.plan.stages:
-            for params, chunk in zip(stage.chunks, self.context.plan.chunk_ids(stage), strict=True):
-                data = encode(counterfactual.run(self.context, stage.name, params))
-                assert stack.store.create(layout.chunk(job_id, stage.name, chunk), data)
-                self.bytes[stage.name, chunk] = data
-
-    def stage(self, name):
-        return [chunk for _, chunk in self.context.result(name)]
-
-
-@pytest.fixture(scope="module")
-def linker(stack):
-    """The digest of a linker, fitted once for all jobs."""
-    job = stack.run("job-" + "1" * 24, LINK)
-    return Linked.of(job.context).card.digest
-
-
-@pytest.fixture(scope="module")
-def base_spec(linker):
-    return CounterfactualSpec(
-        linker=linker,
-        origins=("ash", "nowhere", "cedar"),
-        targets=(*CLASSES, "unicorn"),
-        seeds=SEEDS,
-        frames=FRAMES,
-    )
-
-
-@pytest.fixture(scope="module")
-def searched(stack, base_spec):
-    return Carried(stack, "job-" + "2" * 24, base_spec)
 
 
 def test_every_image_and_target_is_a_row(searched):
@@ -162,34 +111,11 @@ def test_sampled_rows_are_those_of_the_first_images(searched):
         assert len(frames) == FRAMES * ((tensors["image"] < 2) & (tensors["outcome"] == 0)).sum()
         none = searched.spec.model_copy(update={"keep": "none"})
         assert not kept_rows(none, searched.context.plan, params).any()
-
-
-def test_mean_shifts_leave_the_image_out(searched):
-    """Recomputes one pair by hand."""
-    context = searched.context
-    chunks = searched.stage("mean")
-    origin, target = joined(chunks, "origin"), joined(chunks, "target")
-    assert list(zip(origin, target, strict=True)) == sorted(set(zip(origin, target, strict=True)))
-    rows = searched.stage("search")
-    mine = (joined(rows, "origin") == origin[0]) & (joined(rows, "target") == target[0])
-    searches = mine & np.isin(joined(rows, "outcome"), SEARCHED)
-    reached = mine & (joined(rows, "outcome") == 0)
-    assert (joined(chunks, "images")[0], joined(chunks, "reached")[0]) == (searches.sum(), reached.sum())
-    shifts = joined(rows, "shift")
-    assert joined(chunks, "shift")[0] == pytest.approx(shifts[reached].mean(0), abs=1e-5)
-    base = looking.Base.at(context, CLASSES.index(CLASSES[origin[0]]), 0, SEEDS)
-    weight = Linked.of(context).solution.weight
-    flips = np.zeros(len(MEAN_MULTIPLES), int)
-    for row in np.flatnonzero(searches):
-        others = reached.copy()
-        others[row] = False
-        image = joined(rows, "image")[row]
-        for k, multiple in enumerate(MEAN_MULTIPLES):
-            moved = np.maximum(base.features[image] + multiple * shifts[others].mean(0), 0)
-            w = base.latents[image] + (moved - base.features[image]) @ weight.T
-            read = context.classifier.read(context.generator.render(w[None].astype(np.float32)))[1]
-            flips[k] += read.argmax() == target[0]
-    assert joined(chunks, "flips")[0].tolist() == flips.tolist()
+        # Large pictures: no more of a sample than a chunk can hold.
+        plan = searched.context.plan
+        assert np.flatnonzero(kept_rows(searched.spec, plan, params, 3)).tolist() == [0, 1, 2]
+        every = searched.spec.model_copy(update={"keep": "all"})
+        assert kept_rows(every, plan, params, 3).all()
 
 
 def test_the_same_job_gives_the_same_bytes(stack, searched, base_spec):
@@ -392,6 +318,7 @@ def test_a_head_without_gradients_is_read_off_where_it_is_affine(stack, searched
     assert there.tensors["target"][row] == found.tensors["target"][0]
     assert found.tensors["head_distance"][0] == pytest.approx(there.tensors["head_distance"][row], rel=1e-3)
     assert found.tensors["refined"][0] == 0
+    assert (found.tensors["gradients"][0], there.tensors["gradients"][row]) == (0, 1)
     context.__dict__["classifier"] = WithoutGradients(client, bend=1.0)
     with pytest.raises(FailedPreconditionError, match="not affine") as caught:
         counterfactual.run(context, "search", params)

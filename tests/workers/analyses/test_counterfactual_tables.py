@@ -13,7 +13,7 @@ from tests.workers.analyses import counterfactual_job as fake
 from unitscope.store.directory import DirectoryStore
 from unitscope.tables import CARRIERS, CHANGES, COUNTERFACTUALS, INVERSIONS, PAIRS, from_parquet
 from workers.analyses.columns import Columns
-from workers.analyses.counterfactual import files, page
+from workers.analyses.counterfactual import files, page, rows
 from workers.analyses.counterfactual.files import counterfactual_files
 from workers.analyses.counterfactual.gather import rows_of
 from workers.analyses.linked import Linked
@@ -250,7 +250,8 @@ def test_the_report_gets_every_row_and_the_pictures_of_some(made):
     data = report.counterfactual
     assert len(data.rows) == 40
     assert [row["origin"] for row in data.rows].count("dragon") == 4
-    assert set(data.rows[0]) == {column.name for column in COUNTERFACTUALS.columns}
+    long = {"units", "shifts", "image_shard", "image_folder"}
+    assert set(data.rows[0]) == {column.name for column in COUNTERFACTUALS.columns} - long
     # Of cats the second is nearer to the median of 6.5.
     assert [(s.row["origin"], s.row["seed"]) for s in data.shown] == [("cat", 11), ("cat", 10), ("dog", 10)]
     first = data.shown[0]
@@ -264,9 +265,35 @@ def test_the_report_gets_every_row_and_the_pictures_of_some(made):
     assert data.renders == 15
 
 
+def test_the_report_says_where_gradients_were_missing(store, made):
+    wanted = "Gradients through the picture were not served"
+    assert not any(wanted in note for note in made[1].notes)
+    job = fake.finished(store)
+    _, chunk = job.chunks["search"][0]
+    chunk.tensors["gradients"] = np.zeros(len(chunk.tensors["outcome"]), np.uint8)
+    (told,) = [note for note in artifacts(job)[1].notes if wanted in note]
+    assert "ONNX" in told
+
+
 def test_names_that_are_nearly_right_are_told(store):
     _, report = artifacts(fake.finished(store, targets=["Cat", "dog", "bird", "dogs"]))
     assert report.counterfactual.unknown == {"dragon": [], "Cat": ["cat"], "dogs": ["dog"]}
+
+
+def test_of_very_many_names_that_are_no_class_the_first_are_told(store, monkeypatch):
+    asked = []
+    monkeypatch.setattr(page, "near_names", lambda name, among: asked.append(name) or [])
+    names = [f"x{k}" for k in range(page.MAX_UNKNOWN + 7)]
+    job = fake.finished(store, targets=["cat", "dog", "bird", *names])
+    data = artifacts(job)[1].counterfactual
+    assert list(data.unknown) == asked == ["dragon", *names[: page.MAX_UNKNOWN - 1]]
+    assert data.more_unknown == 8
+
+
+def test_of_many_rows_the_strongest_change_is_found_in_blocks(store, tables, monkeypatch):
+    monkeypatch.setattr(rows, "_ROWS", 3)
+    again = artifacts(fake.finished(store))[0]["tables/counterfactuals.parquet"]
+    assert from_parquet(again).equals(tables["counterfactuals"])
 
 
 def test_few_pictures_are_taken_evenly_from_the_pairs(store, monkeypatch):
@@ -363,6 +390,42 @@ def test_equal_chunks_give_equal_bytes_and_a_page(store, job):
     assert re.search(rb"(?i)<!doctype html", first["report/index.html"][:100])
     rows = json.loads(first["tables/counterfactuals.json"])
     assert rows["columns"] == [column.name for column in COUNTERFACTUALS.columns]
+
+
+@pytest.mark.parametrize("stage", ["base", "search", "mean"])
+def test_the_pulse_is_felt_at_every_chunk_that_is_read(store, stage):
+    """A chunk may hold a quarter of a gigabyte, and the store be far away."""
+    job = fake.of_own_images(store) if stage == "base" else fake.finished(store)
+    whole, read = job.result, []
+
+    def result(name, wanted=None):
+        for chunk in whole(name, wanted):
+            if name == stage:
+                read.append(job.beats)
+            yield chunk
+            if name == stage:
+                assert job.beats > read[-1]
+
+    job.result = result
+    artifacts(job)
+    assert read
+
+
+def test_pictures_are_read_from_their_chunks_alone(store):
+    """The second block of cats has no pictures."""
+    job = fake.finished(store)
+    whole, wants = job.result, []
+
+    def result(name, wanted=None):
+        if name == "search":
+            wants.append([wanted is None or wanted(params) for params, _ in job.chunks[name]])
+            chosen = iter(wants[-1])
+            return whole(name, lambda _: next(chosen))
+        return whole(name, wanted)
+
+    job.result = result
+    artifacts(job)
+    assert wants == [[True] * 3, [True] * 3, [True, False, True]]
 
 
 def test_the_job_is_told_that_there_is_life(store):

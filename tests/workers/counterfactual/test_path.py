@@ -18,6 +18,7 @@ from workers.counterfactual import (
     path,
     probed,
 )
+from workers.counterfactual import models as asked
 from workers.counterfactual.models import margins, one_hot_difference
 
 PLAIN = PathSettings(Size(), pursuits=0, refinements=0)
@@ -71,7 +72,9 @@ def test_just_before_the_crossing_the_image_is_not_the_target() -> None:
     assert max(rows[k].alpha for k in near) > 1
 
 
-def test_calls_are_counted_and_few() -> None:
+def test_calls_are_counted_and_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As many pictures at a time as there are: a row's calls are those of all.
+    monkeypatch.setattr(asked, "LOOKS", 10_000)
     world = make_world(seed=2)
     rows = path(world.models, **arguments(world), settings=replace(PLAIN, second_try=False))
     assert world.generator.renders == sum(row.renders for row in rows)
@@ -278,6 +281,12 @@ def test_an_affine_head_without_gradients_is_read_off(world: World, plain: list[
     models = replace(blind.models, classifier=probed(blind.classifier, blind.features))
     rows = path(models, **arguments(blind), settings=PLAIN)
     np.testing.assert_allclose(norms(rows), norms(plain), rtol=0.05)
+    # PLAIN asks for no gradient through the picture, so none was missed.
+    assert all(row.gradients for row in rows)
+    blind.generator.gradients = False
+    refining = path(models, **arguments(blind))
+    assert {row.outcome for row in refining if not row.gradients} >= {Outcome.REACHED}
+    assert all(row.gradients != (row.outcome in (Outcome.REACHED, Outcome.NOT_CROSSED)) for row in refining)
     bent = make_world(bend=0.4)
     with pytest.raises(FailedPreconditionError, match="not affine"):
         probed(bent.classifier, bent.features)

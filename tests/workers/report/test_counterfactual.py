@@ -324,12 +324,30 @@ def test_many_classes_keep_the_page_small(report: ReportData, data: Counterfactu
     page = build(altered(report, classes=names, pairs=pairs, rows=data.rows[:20], shown=(), unknown={}))
     text = page.decode()
     assert len(page) < 6_000_000
-    assert "Of 70 origins and 70 targets the 60 and 60 with the most images are shown here" in text
+    assert "Of 70 origins and 70 targets the 60 and 60 with the most counterfactuals are shown here" in text
     assert text.count('<th scope="row" title="class') == 60
     assert "240 of 4,830 pairs have a page of their own" in text
     assert "The table of pairs shows the first 2,000; tables/pairs has all." in text
     tags = Tags(page)
     assert {(a.get("href") or "")[1:] for tag, a in tags.tags if tag == "a"} <= tags.ids()
+
+
+def test_of_very_many_targets_the_matrix_shows_those_that_are_reached(
+    small: ReportData, data: CounterfactualData
+) -> None:
+    names = [f"class_{k}" for k in range(200)]
+    far = {"reached": 0, "validity": 0.0, **dict.fromkeys(("distance", "distance_lower", "distance_upper"))}
+    pairs = [
+        {**data.pairs[0], "origin": names[0], "target": name, **({} if k % 50 == 49 else far)}
+        for k, name in enumerate(names[1:], 1)
+    ]
+    text = build(
+        altered(small, classes=names, pairs=pairs, rows=data.rows[:20], shown=(), unknown={})
+    ).decode()
+    assert "Of 199 targets the 60 with the most counterfactuals are shown here; the table" in text
+    columns = re.findall(r'<th scope="col"[^>]*title="(class[^"]*)"', text)
+    assert len(columns) == 60
+    assert {f"class {k}" for k in (49, 99, 149, 199)} < set(columns)
 
 
 def test_hostile_names_stay_text(small: ReportData, page: bytes) -> None:

@@ -64,8 +64,9 @@ def _drawn(context: Job, spec: CounterfactualSpec, linked: Linked, params: dict[
         rule = Rule("any", rule.truncation, rule.attempts_per_sample, rule.seed)
     chunks = context.plan.stage("base").chunks
     block = params["first"] // max(int(chunk["count"]) for chunk in chunks)
-    first = block * attempts_per_block(chunks, rule.attempts_per_sample)
-    return draw(context, rule, BASE, params["class"], first, params["count"])
+    # All that the block owns: one image in ten tries must not end a job of a thousand classes.
+    most = attempts_per_block(chunks, rule.attempts_per_sample)
+    return draw(context, rule, BASE, params["class"], block * most, params["count"], most)
 
 
 def _nothing(context: Job, linked: Linked) -> Accepted:

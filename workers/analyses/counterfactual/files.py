@@ -53,6 +53,7 @@ def counterfactual_files(context: Job) -> Iterator[OutputFile]:
     if wide.num_rows <= MAX_JSON_ROWS:
         yield OutputFile("tables/counterfactuals.json", "application/json", table_json(tables.rows))
     for name, table in tables.others():
+        context.beat()
         yield from table_files(name, with_metadata(table, about))
     report = counterfactual_report(context, spec, found, tables)
     yield OutputFile(REPORT, "text/html", build(report))

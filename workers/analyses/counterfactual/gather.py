@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -63,6 +63,7 @@ class Rows:
         change: Mean difference of the pictures in grey levels.
         chances: (rows, 4) probabilities of origin and target before, of origin and target after.
         refined: bool.
+        gradients: bool, False where none through the picture were served to a search that wanted them.
         steps: int64.
         calls: int64, of the generator.
         renders: int64.
@@ -92,6 +93,7 @@ class Rows:
     change: Array
     chances: Array
     refined: NDArray[np.bool_]
+    gradients: NDArray[np.bool_]
     steps: Integers
     calls: Integers
     renders: Integers
@@ -136,9 +138,21 @@ class Pair:
     reached: Integers
 
 
-def searches(context: Job) -> Iterator[tuple[int, dict[str, Any], ChunkResult]]:
-    """Number, parameters and results of the chunks of searches that have rows, in order."""
-    for index, (params, chunk) in enumerate(context.result("search")):
+def searches(
+    context: Job, only: Collection[int] | None = None
+) -> Iterator[tuple[int, dict[str, Any], ChunkResult]]:
+    """Number, parameters and results of the chunks of searches that have rows, in order.
+
+    Args:
+        context: The job; its pulse is felt at each chunk, which may take seconds to be read.
+        only: Numbers of the chunks that are read; None for all.
+    """
+    chunks = context.plan.stage("search").chunks
+    numbers = [k for k in range(len(chunks)) if only is None or k in only]
+    asked = iter(range(len(chunks)))
+    found = context.result("search", lambda _: next(asked) in numbers)
+    for index, (params, chunk) in zip(numbers, found, strict=True):
+        context.beat()
         if len(chunk.tensors.get("outcome", ())):
             yield index, params, chunk
 
@@ -176,6 +190,7 @@ def rows_of(
         outcome=outcome,
         chances=_chances(tensors),
         refined=tensors["refined"].astype(bool),
+        gradients=tensors.get("gradients", np.ones(count)).astype(bool),
         units=units,
         moves=moves,
         effects=effects.astype(np.float32),
@@ -216,6 +231,7 @@ def base_scale(context: Job, columns: Columns) -> Array:
     share = max(2, SCALE_IMAGES // len(context.plan.stage("base").chunks))
     found = [np.empty((0, len(columns)))]
     for _, chunk in context.result("base"):
+        context.beat()
         measures = chunk.tensors.get("measures")
         if measures is not None and len(measures):
             found.append(measures.reshape(len(measures), -1)[spaced(len(measures), share)])

@@ -33,6 +33,7 @@ def own_chunks(context: Job, spec: CounterfactualSpec) -> Iterator[tuple[str, Ch
     if not spec.image_folder:
         return
     for params, chunk in context.result("base"):
+        context.beat()
         if params["class"] == OWN_IMAGES and len(chunk.tensors["seeds"]):
             yield f"images/own-{params['first']:05d}.zip", chunk
 

@@ -81,9 +81,7 @@ class Bases:
             if chunk["class"] == class_index and 0 <= first - chunk["first"] < max(chunk["count"], 1)
         )
         if self._held is None or self._held[0] != number:
-            whole = Base.at(self._context, class_index, params["first"], params["count"])
-            # Copies: views would hold all of the chunk, the pictures in it included.
-            self._held = number, Base(*(vars(whole)[name].copy() for name in _OF_BASE))
+            self._held = number, Base.at(self._context, class_index, params["first"], params["count"])
         return self._held[1].part(first - params["first"], count)
 
 

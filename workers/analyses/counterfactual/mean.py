@@ -16,17 +16,24 @@ from numpy.typing import NDArray
 from unitscope.jobs.chunks import ChunkResult
 from unitscope.jobs.planning.counterfactual import MEAN_MULTIPLES
 from unitscope.jobs.specs import CounterfactualSpec
-from workers.analyses.counterfactual.looking import BATCH, Base, Floats, models_of
+from workers.analyses.counterfactual.looking import BATCH, Bases, Floats, models_of
 from workers.analyses.counterfactual.search import Wanted
 from workers.analyses.job import Job
 from workers.analyses.linked import Linked
 from workers.clients import render_and_read
+from workers.clients.batches import spans
 from workers.counterfactual.result import REACHED, SEARCHED
+from workers.statistics import spaced
 
 ENOUGH = 2
 """Counterfactuals of a pair, without which there is no mean of others."""
+MAX_IMAGES = 1_000
+"""Images of a pair, evenly spaced, to which mean shifts are applied; the means are of all."""
+_BLOCK = 256
+"""Shifts that are compared with the mean of the others at a time."""
 
 Doubles = NDArray[np.float64]
+Integers = NDArray[np.int64]
 Pair = tuple[int, int]
 
 
@@ -38,6 +45,50 @@ class _Rows:
     features: list[Floats] = field(default_factory=list)
     latents: list[Floats] = field(default_factory=list)
     reached: list[bool] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shifts:
+    """The shifts of a pair's rows, and what their mean is without one of them.
+
+    Attributes:
+        rows: The rows.
+        total: (units,), the sum over those that were reached.
+    """
+
+    rows: _Rows
+    total: Doubles
+
+    @classmethod
+    def of(cls, rows: _Rows) -> _Shifts:
+        """Those of rows of which at least `ENOUGH` were reached."""
+        total = np.zeros(len(rows.shifts[0]))
+        for shift, reached in zip(rows.shifts, rows.reached, strict=True):
+            if reached:
+                total += shift
+        return cls(rows, total)
+
+    @property
+    def mean(self) -> Doubles:
+        """(units,)."""
+        mean: Doubles = self.total / sum(self.rows.reached)
+        return mean
+
+    def others(self, places: Integers) -> Doubles:
+        """For each of some rows the mean shift (places, units) of the reached rows but itself."""
+        reached = np.array([self.rows.reached[k] for k in places])
+        own = np.stack([self.rows.shifts[k] for k in places]).astype(np.float64)
+        left = self.total - np.where(reached[:, None], own, 0)
+        means: Doubles = left / (sum(self.rows.reached) - reached)[:, None]
+        return means
+
+    def alike(self) -> float:
+        """The mean cosine of each shift with the mean of the others."""
+        found, places = [], np.flatnonzero(self.rows.reached)
+        for part in spans(len(places), 1, _BLOCK):
+            own = np.stack([self.rows.shifts[k] for k in places[part]]).astype(np.float64)
+            found.append(_cosines(own, self.others(places[part])))
+        return float(np.concatenate(found).mean())
 
 
 def mean_shifts(
@@ -52,9 +103,9 @@ def mean_shifts(
         params: ``part``, the number of the share, ``of`` so many.
 
     Returns:
-        ``origin``, ``target``, ``images``, ``reached`` int64 (pairs,), ``shift`` (pairs, units), ``alike``
-        (pairs,), ``multiples`` (m,), and ``flips`` int64 (pairs, m). Pairs with fewer than `ENOUGH`
-        counterfactuals are left out.
+        ``origin``, ``target``, ``images`` (to which mean shifts were applied), ``reached`` int64 (pairs,),
+        ``shift`` (pairs, units), ``alike`` (pairs,), ``multiples`` (m,), and ``flips`` int64 (pairs, m).
+        Pairs with fewer than `ENOUGH` counterfactuals are left out.
 
     Raises:
         UnitScopeError: A service refused or does not answer.
@@ -65,12 +116,10 @@ def mean_shifts(
     for (origin, target), rows in pairs.items():
         if sum(rows.reached) < ENOUGH:
             continue
-        shifts = np.stack(rows.shifts).astype(np.float64)
-        others = _means_of_others(shifts, np.array(rows.reached))
-        flips = _flips(context, spec, linked, rows, others, target)
-        shift = shifts[rows.reached].mean(0)
-        alike = _cosines(shifts[rows.reached], others[rows.reached]).mean()
-        found = (origin, target, len(shifts), sum(rows.reached), shift, alike, flips)
+        shifts = _Shifts.of(rows)
+        tried = spaced(len(rows.shifts), MAX_IMAGES)
+        flips = _flips(context, spec, linked, rows, shifts, tried, target)
+        found = (origin, target, len(tried), sum(rows.reached), shifts.mean, shifts.alike(), flips)
         for name, value in zip(names, found, strict=True):
             columns[name].append(value)
     units, count = linked.solution.weight.shape[1], len(columns["origin"])
@@ -94,9 +143,11 @@ def _gathered(context: Job, spec: CounterfactualSpec, params: dict[str, Any]) ->
     mine = {pair: _Rows() for pair in pairs[bounds[0] : bounds[1]]}
     number = iter(there)
     wanted = context.result("search", lambda _: not mine.keys().isdisjoint(next(number)))
+    bases = Bases(context)
     for chunk_params, chunk in wanted:
+        context.beat()
         tensors = chunk.tensors
-        base = Base.at(context, chunk_params["class"], chunk_params["first"], chunk_params["count"])
+        base = bases.at(chunk_params["class"], chunk_params["first"], chunk_params["count"])
         searched = np.isin(tensors["outcome"], SEARCHED)
         for row in np.flatnonzero(searched).tolist():
             pair = int(tensors["origin"][row]), int(tensors["target"][row])
@@ -115,6 +166,7 @@ def _asked_for(context: Job, spec: CounterfactualSpec) -> list[set[Pair]]:
     classes = context.card("classifier").classes
     logits: dict[int, list[Floats]] = {}
     for params, chunk in context.result("base"):
+        context.beat()
         logits.setdefault(params["class"], []).append(chunk.tensors["logits"])
     of_class = {index: np.concatenate(parts) for index, parts in logits.items()}
 
@@ -127,14 +179,6 @@ def _asked_for(context: Job, spec: CounterfactualSpec) -> list[set[Pair]]:
     return list(pairs())
 
 
-def _means_of_others(shifts: Doubles, reached: NDArray[np.bool_]) -> Doubles:
-    """For each row the mean shift (rows, units) of the reached rows but itself."""
-    total = np.where(reached[:, None], shifts, 0).sum(0)
-    count = reached.sum() - reached
-    means: Doubles = (total - np.where(reached[:, None], shifts, 0)) / count[:, None]
-    return means
-
-
 def _cosines(left: Doubles, right: Doubles) -> Doubles:
     """Cosines (rows,) of vectors (rows, units); 0 where one is 0."""
     lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
@@ -143,18 +187,30 @@ def _cosines(left: Doubles, right: Doubles) -> Doubles:
 
 
 def _flips(
-    context: Job, spec: CounterfactualSpec, linked: Linked, rows: _Rows, shifts: Doubles, target: int
+    context: Job,
+    spec: CounterfactualSpec,
+    linked: Linked,
+    rows: _Rows,
+    shifts: _Shifts,
+    tried: Integers,
+    target: int,
 ) -> list[int]:
-    """Images that are read as the target once a multiple of the shifts (rows, units) is applied."""
-    models, features = models_of(context, linked), np.stack(rows.features).astype(np.float64)
-    linker = models.linker
-    residuals = np.zeros(len(rows.latents[0]))
-    if spec.start == "own":
-        residuals = (np.stack(rows.latents) - linker.latents(features))[:, None]
-    moved = models.allowed(features[:, None] + np.array(MEAN_MULTIPLES)[:, None] * shifts[:, None])
-    w = linker.latents(moved, residuals).astype(np.float32).reshape(-1, len(linker.bias))
-    batches = [w[first : first + BATCH] for first in range(0, len(w), BATCH)]
+    """How many of some rows' images are read as the target once a multiple of the others' mean is applied."""
+    models = models_of(context, linked)
+    times = np.array(MEAN_MULTIPLES)
+
+    def moved(places: Integers) -> Floats:
+        features = np.stack([rows.features[k] for k in places]).astype(np.float64)
+        residuals = np.zeros(len(rows.latents[0]))
+        if spec.start == "own":
+            latents = np.stack([rows.latents[k] for k in places])
+            residuals = (latents - models.linker.latents(features))[:, None]
+        ways = features[:, None] + times[:, None] * shifts.others(places)[:, None]
+        w = models.linker.latents(models.allowed(ways), residuals).astype(np.float32)
+        return w.reshape(-1, w.shape[-1])
+
+    batches = (moved(tried[part]) for part in spans(len(tried), 1, BATCH // len(times)))
     readings = render_and_read(context.generator, context.classifier, batches, context.beat)
     read = np.concatenate([reading.logits.argmax(1) for reading in readings])
-    counts: list[int] = (read.reshape(-1, len(MEAN_MULTIPLES)) == target).sum(0).tolist()
+    counts: list[int] = (read.reshape(-1, len(times)) == target).sum(0).tolist()
     return counts

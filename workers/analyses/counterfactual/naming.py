@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unitscope.jobs.plan import Plan
-from unitscope.jobs.planning.counterfactual import OWN_IMAGES
+from unitscope.jobs.planning.counterfactual import OWN_IMAGES, SAMPLED_ROWS
 from unitscope.jobs.specs import CounterfactualSpec
 
 SHOWN = 2
 """Base images of each class that ``keep: sample`` keeps with their rows, where they are generated."""
 SHOWN_OWN = 8
 """Of the user's own images."""
-SAMPLED_ROWS = 4_000
-"""Rows of a job that ``keep: sample`` keeps at most, about."""
 
 
 def row_folder(row: int) -> str:

@@ -36,6 +36,11 @@ SHOWN_BYTES = 24 << 20
 MAX_ROWS = 100_000
 """Rows of changes and of carriers that are offered to a report: of more pairs than it can show in full."""
 
+_NOT_SHOWN = ("units", "shifts", "image_shard", "image_folder")
+"""Columns of ``counterfactuals`` that are long or say where files are."""
+MAX_UNKNOWN = 24
+"""Names that are no class, of which a report says what is near them."""
+
 Row = Mapping[str, Any]
 
 
@@ -60,8 +65,10 @@ class Tables:
 
 def counterfactual_report(context: Job, spec: CounterfactualSpec, found: Rows, tables: Tables) -> ReportData:
     """The report."""
-    rows = table_rows(tables.rows)
+    # Every row is held as a mapping: what the page never shows is left out.
+    rows = table_rows(tables.rows.drop_columns(list(_NOT_SHOWN)))
     changes, carriers = _foremost(tables.changes, "share", 1), _foremost(tables.carriers, "rank", -1)
+    unknown, more_unknown = _unknown(context, spec)
     inverted = () if tables.inversions is None else table_rows(tables.inversions)
     data = CounterfactualData(
         method=spec.method,
@@ -77,7 +84,8 @@ def counterfactual_report(context: Job, spec: CounterfactualSpec, found: Rows, t
         changes=table_rows(changes),
         shown=list(_shown(context, spec, found, rows)),
         inverted=list(shown_inversions(context, spec, inverted)),
-        unknown=_unknown(context, spec),
+        unknown=unknown,
+        more_unknown=more_unknown,
         renders=sum(stage.renders for stage in context.plan.stages),
     )
     return ReportData(
@@ -129,11 +137,10 @@ def _shown(context: Job, spec: CounterfactualSpec, found: Rows, rows: Sequence[R
     wanted = chosen(found, edge * edge * (3 * spec.frames + 8))
     chunks = {int(found.chunk[row]) for row in wanted}
     seen: dict[int, Shown] = {}
-    for index, _, chunk in searches(context) if wanted else ():
-        if index in chunks:
-            for row in wanted:
-                if found.chunk[row] == index:
-                    seen[row] = _pictured(spec, rows[row], chunk, int(found.row[row]))
+    for index, _, chunk in searches(context, only=chunks):
+        for row in wanted:
+            if found.chunk[row] == index:
+                seen[row] = _pictured(spec, rows[row], chunk, int(found.row[row]))
     yield from (seen[row] for row in wanted)
 
 
@@ -155,12 +162,13 @@ def _pictured(spec: CounterfactualSpec, row: Row, chunk: ChunkResult, place: int
     )
 
 
-def _unknown(context: Job, spec: CounterfactualSpec) -> dict[str, list[str]]:
-    """Names that are no class, with the classes that are called nearly so."""
+def _unknown(context: Job, spec: CounterfactualSpec) -> tuple[dict[str, list[str]], int]:
+    """Names that are no class, with the classes that are called nearly so, and how many more there are."""
     classes = context.card("classifier").classes
     asked = {name: context.card("generator").classes for name in missing_origins(context, spec)}
     asked |= {name: classes for name in targets_of(spec, classes) if name and name not in classes}
-    return {name: near_names(name, among) for name, among in asked.items()}
+    first = list(asked.items())[:MAX_UNKNOWN]
+    return {name: near_names(name, among) for name, among in first}, len(asked) - len(first)
 
 
 def _notes(context: Job, spec: CounterfactualSpec, found: Rows, tables: Tables) -> list[str]:
@@ -181,6 +189,12 @@ def _notes(context: Job, spec: CounterfactualSpec, found: Rows, tables: Tables) 
         notes.append(
             "Searches started from what the linker makes of the base images' features, A r + b, as "
             "published; where that is read as the target already, a row says so."
+        )
+    if not found.gradients.all():
+        notes.append(
+            "Gradients through the picture were not served: an ONNX classifier has none, and the generator's "
+            "may be switched off. So no counterfactual was refined, and what crossed nowhere was not "
+            "pursued: distances may be longer, and fewer rows reached, than with gradients."
         )
     if spec.image_folder:
         notes.append(

@@ -60,6 +60,7 @@ def means_of(context: Job) -> dict[Key, Mean]:
     if all(stage.name != "mean" for stage in context.plan.stages):
         return found
     for _, chunk in context.result("mean"):
+        context.beat()
         tensors = chunk.tensors
         for k in range(len(tensors.get("origin", ()))):
             key = int(tensors["origin"][k]), int(tensors["target"][k])

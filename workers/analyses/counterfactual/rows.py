@@ -18,12 +18,14 @@ from workers.analyses.counterfactual.gather import Array, Rows
 from workers.analyses.counterfactual.inversions import own_chunks
 from workers.analyses.counterfactual.naming import row_folder
 from workers.analyses.job import Job
+from workers.clients.batches import spans
 from workers.counterfactual.result import OUTCOMES, Outcome
 from workers.measures import MEASURES
 from workers.outputs import nullable
 
 RUNNER_UP = "runner-up"
 """Stands for the target where the runner-up was asked for and there is no image to have one."""
+_ROWS = 4_096
 _OPTIONAL = (
     *("l2", "l1", "deviations", "head_distance", "alpha", "plausibility", "start_plausibility"),
     "change",
@@ -91,7 +93,12 @@ def counterfactual_rows(
         limit: Distance of w up to which it is plausible.
         shards: The zip of each chunk that has one.
     """
-    largest = [names_of(column, columns) for column in strongest(found.effects / scale, columns).tolist()]
+    places = [
+        # Rows at a time: their effects in double precision would be several times what is held of them.
+        strongest(found.effects[part] / scale, columns)
+        for part in spans(len(found), 1, _ROWS)
+    ]
+    largest = [names_of(column, columns) for block in places for column in block.tolist()]
     kept = found.kept.tolist()
     body: dict[str, Any] = {
         **_named(context, spec, found),

@@ -157,6 +157,7 @@ def _blank(spec: CounterfactualSpec, rows: int, base: Base, parts: int) -> Tenso
         **{name: unknown() for name in ("head_distance", "alpha", "plausibility", "start_plausibility")},
         **{name: np.zeros(rows, np.int32) for name in ("steps", "calls", "renders")},
         "refined": np.zeros(rows, np.uint8),
+        "gradients": np.ones(rows, np.uint8),
         "start_logits": unknown(classes),
         "logits": unknown(classes),
         "measures": unknown(2, parts + 1, len(MEASURES)),
@@ -178,6 +179,7 @@ def _fill(tensors: Tensors, row: int, found: Counterfactual) -> None:
         "steps",
         "renders",
         "refined",
+        "gradients",
     ):
         tensors[name][row] = getattr(found, name)
     tensors["calls"][row] = found.generator_calls

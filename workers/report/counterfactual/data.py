@@ -79,6 +79,7 @@ class CounterfactualData:
         shown: Counterfactuals with pictures, the most telling of each pair first.
         inverted: The user's own images; empty for generated ones.
         unknown: Names that were asked for as origin or target and that are no class, with what is near them.
+        more_unknown: How many such names there are beside these.
         renders: Pictures that the plan counted on.
     """
 
@@ -96,4 +97,5 @@ class CounterfactualData:
     shown: Sequence[Shown]
     inverted: Sequence[Inverted] = ()
     unknown: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    more_unknown: int = 0
     renders: int = 0

@@ -13,7 +13,7 @@ from workers.report.quantify.phrases import part_label
 from workers.report.words import finite, label, percent, whole
 
 MAX_SIDE = 60
-"""Rows and columns that are shown; of more classes those with the most images."""
+"""Rows and columns that are shown; of more classes those with the most counterfactuals."""
 
 
 def make(results: Results, colours: Mapping[str, str]) -> Matrix | None:
@@ -42,21 +42,31 @@ def make(results: Results, colours: Mapping[str, str]) -> Matrix | None:
 
 def _side(results: Results, place: int) -> list[str]:
     """Names along one side, in the order of the logits."""
+    reached: Counter[str] = Counter()
     images: Counter[str] = Counter()
     for key, pair in results.pairs.items():
-        images[key[place]] += int(pair["images"]) + 1
-    chosen = sorted(images, key=lambda name: (-images[name], results.place.get(name, 1 << 30), name))
-    return sorted(chosen[:MAX_SIDE], key=lambda name: (results.place.get(name, 1 << 30), name))
+        reached[key[place]] += int(pair["reached"])
+        images[key[place]] += int(pair["images"])
+
+    def stands(name: str) -> tuple[int, str]:
+        return results.place.get(name, 1 << 30), name
+
+    # Of a thousand targets most may be out of reach: a matrix of them would show nothing.
+    chosen = sorted(images, key=lambda name: (-reached[name], -images[name], *stands(name)))
+    return sorted(chosen[:MAX_SIDE], key=stands)
 
 
 def _note(results: Results, rows: int, columns: int) -> str:
-    origins = len({key[0] for key in results.pairs})
-    targets = len({key[1] for key in results.pairs})
-    if origins <= rows and targets <= columns:
+    sides = (("origins", rows), ("targets", columns))
+    all_of = [len({key[place] for key in results.pairs}) for place in range(2)]
+    cut = [(count, *side) for count, side in zip(all_of, sides, strict=True) if count > side[1]]
+    if not cut:
         return ""
+    many = " and ".join(f"{whole(count)} {what}" for count, what, _ in cut)
+    few = " and ".join(str(shown) for *_, shown in cut)
     return (
-        f"Of {whole(origins)} origins and {whole(targets)} targets the {rows} and {columns} with the most "
-        "images are shown here; the table below has more, and tables/pairs all."
+        f"Of {many} the {few} with the most counterfactuals are shown here; the table below has more, and "
+        "tables/pairs all."
     )
 
 

@@ -153,6 +153,8 @@ def failures(data: CounterfactualData) -> Iterator[Failure]:
         rows = [r for r in data.rows if r["outcome"] == outcome]
         unknown = data.unknown.items() if outcome == "unknown_class" else ()
         named = [near_names(name, near) for name, near in unknown]
+        if named and data.more_unknown:
+            named.append(f"and {whole(data.more_unknown)} other names")
         yield Failure(
             outcome=outcome,
             title=title,

@@ -117,4 +117,6 @@ def _notes(results: Results, left_out: int) -> Iterator[str]:
         yield f"Of {whole(len(data.inverted))} images of your own the first {MAX_OWN} are shown."
     if data.unknown:
         names = ", ".join(f"“{label(name)}”" for name in data.unknown)
+        if data.more_unknown:
+            names += f" and {whole(data.more_unknown)} more"
         yield f"Asked for, but no class: {names}. See What did not work."
