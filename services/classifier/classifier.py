@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from services.classifier.gradients import check_differentiable, pull_to_features, pull_to_images
+from services.classifier.memory import give_back
 from services.classifier.networks import Network
 from services.classifier.turns import Turns
 from unitscope.errors import FailedPreconditionError, InvalidArgumentError
@@ -223,20 +224,23 @@ class Classifier:
         check_differentiable(self._network, self.card.name)
         found = []
         parts = [_batches(array, self._network.batch) for array in (images, *pulls)]
-        for batch in zip(*parts, strict=True):
-            between()
-            image, logits, features = (torch.from_numpy(part) for part in batch)
-            with self._lock:
-                found.append(
-                    pull_to_images(
-                        self._network,
-                        lambda x: preprocess(x, self._input),
-                        image.to(self._device),
-                        (features.to(self._device), logits.to(self._device)),
-                        declared,
-                        self.card.name,
+        try:
+            for batch in zip(*parts, strict=True):
+                between()
+                image, logits, features = (torch.from_numpy(part) for part in batch)
+                with self._lock:
+                    found.append(
+                        pull_to_images(
+                            self._network,
+                            lambda x: preprocess(x, self._input),
+                            image.to(self._device),
+                            (features.to(self._device), logits.to(self._device)),
+                            declared,
+                            self.card.name,
+                        )
                     )
-                )
+        finally:
+            give_back()
         columns = [_joined(column, rows) for column in zip(*found, strict=True)]
         return ImageGradient(*columns)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from services.linker.batches import Batch
 from services.linker.mapping import QUANTILE_LEVELS, Linker
-from services.linker.plausibility import mahalanobis
+from services.linker.plausibility import left_out, mahalanobis
 from services.linker.ridge import (
     PENALTIES,
     PenaltyScale,
@@ -165,7 +165,7 @@ def _assemble(
     weight = duals.T @ features.astype(np.float64)
     weight[:, ~varying] = 0.0
     covariance = centred.T @ centred / max(rows - 1, 1)
-    distances = mahalanobis(targets, latent_mean, covariance)
+    distances = left_out(mahalanobis(targets, latent_mean, covariance), rows)
     return Linker(
         weight=weight,
         intercept=latent_mean - weight @ feature_mean,

@@ -57,7 +57,8 @@ class Linker(Affine):
         latent_mean: (m,).
         latent_covariance: (m, m) unbiased.
         latent_distance_quantiles: (q,) quantiles over the sample of the Mahalanobis distance of
-            the generator's own w: what `services.linker.plausibility` is compared with.
+            the generator's own w, each left out of what it is measured by: what
+            `services.linker.plausibility` is compared with.
     """
 
     penalty: float

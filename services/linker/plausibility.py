@@ -49,6 +49,30 @@ def mahalanobis(
     return distances
 
 
+def left_out(distances: Array, count: int, shrinkage: float = SHRINKAGE) -> Array:
+    """What distances of some of the generator's own would be if mean and covariance were taken without them.
+
+    Whoever takes part in the mean and covariance that he is measured by is nearer than a newcomer: with few
+    latents for their dimensions by far. One latent is left out at a time (Sherman and Morrison 1950); the
+    amount that the covariance is shrunk by stays as it is, which matters by shrinkage / count.
+
+    Args:
+        distances: (n,) of `mahalanobis`, of latents that mean and covariance were taken of.
+        count: How many latents these were taken of in all.
+        shrinkage: As for `mahalanobis`.
+
+    Returns:
+        (n,) distances; those given where there are fewer than three latents.
+    """
+    if count < 3:
+        return distances
+    grown = (count - 1) / (count - 2)
+    own = (1 - shrinkage) * count / ((count - 1) * (count - 2))
+    squares = distances**2 / grown
+    further: Array = count / (count - 1) * np.sqrt(squares / np.maximum(1 - own * squares, 1e-12))
+    return further
+
+
 def whitener(covariance: Array, shrinkage: float = SHRINKAGE) -> Array:
     """The matrix M (m, m) for which ``|M (w - mean)|`` is the distance of `mahalanobis`.
 

@@ -25,7 +25,7 @@ from scipy.linalg import lapack
 
 from services.linker.mapping import QUANTILE_LEVELS, Affine, Linker
 from services.linker.moments import Moments
-from services.linker.plausibility import mahalanobis
+from services.linker.plausibility import left_out, mahalanobis
 from services.linker.spectrum import (
     FoldSpectrum,
     eigensystem,
@@ -253,5 +253,5 @@ def _distance_quantiles(sample: NDArray[np.floating], total: Moments, levels: Ar
     if not len(sample) or np.trace(covariance) <= 0:
         return np.full(len(levels), np.nan)
     distances = mahalanobis(sample, total.mean[total.features :], covariance)
-    quantiles: Array = np.quantile(distances, levels)
+    quantiles: Array = np.quantile(left_out(distances, total.count), levels)
     return quantiles
