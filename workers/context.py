@@ -125,11 +125,11 @@ class Context:
                 raise JobCancelled(f"{self.job_id} was cancelled")
 
     def result(
-        self, stage: str, wanted: Callable[[dict[str, Any]], bool] | None = None
+        self, stage: str, wanted: Callable[[int, dict[str, Any]], bool] | None = None
     ) -> Iterator[tuple[dict[str, Any], ChunkResult]]:
         """Parameters and results of the chunks of a finished stage, in order; no unwanted one is read."""
-        for params, key in self._chunks(stage):
-            if wanted is None or wanted(params):
+        for number, (params, key) in enumerate(self._chunks(stage)):
+            if wanted is None or wanted(number, params):
                 yield params, decode(self.store.get(key), key)
 
     def chunk_reference(self, stage: str) -> list[tuple[dict[str, Any], StoredChunk]]:

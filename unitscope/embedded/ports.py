@@ -17,7 +17,8 @@ def free_ports(count: int) -> list[int]:
 
     The operating system gives outgoing connections, and servers that ask for any port, one of its dynamic
     ports (32768 and up on Linux). A port of those can be gone again before its server listens or while the
-    server is restarted, so these lie below.
+    server is restarted, so these lie below
+    (on a machine where the dynamic ones begin lower than 11000: below 32768).
     """
     return [int(item) for item in _held(() for _ in range(count))]
 

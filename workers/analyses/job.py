@@ -52,13 +52,13 @@ class Job(Protocol):
         ...
 
     def result(
-        self, stage: str, wanted: Callable[[dict[str, Any]], bool] | None = None
+        self, stage: str, wanted: Callable[[int, dict[str, Any]], bool] | None = None
     ) -> Iterator[tuple[dict[str, Any], ChunkResult]]:
         """Parameters and results of the chunks of a finished stage, in order.
 
         Args:
             stage: Its name.
-            wanted: Tells from a chunk's parameters whether to read it; all are read if left out.
+            wanted: Tells from number and parameters of a chunk whether to read it; all are read if left out.
         """
         ...
 

@@ -180,7 +180,7 @@ class FakeJob:
         store.put(layout.linker_weights(self.linker_card.digest), self.solution)
 
     def result(self, stage, wanted=None):
-        yield from (chunk for chunk in self.chunks[stage] if wanted is None or wanted(chunk[0]))
+        yield from (c for k, c in enumerate(self.chunks[stage]) if wanted is None or wanted(k, c[0]))
 
     def beat(self):
         self.beats += 1

@@ -418,9 +418,7 @@ def test_pictures_are_read_from_their_chunks_alone(store):
 
     def result(name, wanted=None):
         if name == "search":
-            wants.append([wanted is None or wanted(params) for params, _ in job.chunks[name]])
-            chosen = iter(wants[-1])
-            return whole(name, lambda _: next(chosen))
+            wants.append([wanted is None or wanted(k, p) for k, (p, _) in enumerate(job.chunks[name])])
         return whole(name, wanted)
 
     job.result = result

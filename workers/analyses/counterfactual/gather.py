@@ -149,8 +149,7 @@ def searches(
     """
     chunks = context.plan.stage("search").chunks
     numbers = [k for k in range(len(chunks)) if only is None or k in only]
-    asked = iter(range(len(chunks)))
-    found = context.result("search", lambda _: next(asked) in numbers)
+    found = context.result("search", lambda number, _: only is None or number in only)
     for index, (params, chunk) in zip(numbers, found, strict=True):
         context.beat()
         if len(chunk.tensors.get("outcome", ())):

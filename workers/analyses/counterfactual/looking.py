@@ -52,7 +52,7 @@ class Base:
     def at(cls, context: Job, class_index: int, first: int, count: int) -> Base:
         """The images of a class from place `first` on; fewer than `count` where a folder has no more."""
 
-        def holds(params: dict[str, Any]) -> bool:
+        def holds(_: int, params: dict[str, Any]) -> bool:
             inside = 0 <= first - params["first"] < max(params["count"], 1)
             return bool(params["class"] == class_index and inside)
 

@@ -141,8 +141,7 @@ def _gathered(context: Job, spec: CounterfactualSpec, params: dict[str, Any]) ->
     pairs = sorted({pair for found in there for pair in found if 0 <= pair[1] != pair[0]})
     bounds = [k * len(pairs) // params["of"] for k in (params["part"], params["part"] + 1)]
     mine = {pair: _Rows() for pair in pairs[bounds[0] : bounds[1]]}
-    number = iter(there)
-    wanted = context.result("search", lambda _: not mine.keys().isdisjoint(next(number)))
+    wanted = context.result("search", lambda number, _: not mine.keys().isdisjoint(there[number]))
     bases = Bases(context)
     for chunk_params, chunk in wanted:
         context.beat()
