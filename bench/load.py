@@ -238,7 +238,7 @@ def work(folder: Path) -> None:
                 store.create(layout.chunk(job_id, *chunks[kind][step]), result)
                 waiting.append((at + 1, kind, job_id, step + 1))
         due = waiting
-        for message in (folder / "broker" / "messages").glob("*"):
+        for message in (folder / "broker" / "messages").glob("*.msg"):
             message.unlink(missing_ok=True)
         time.sleep(0.05)
 

@@ -117,7 +117,10 @@ def _run_chunk(here: Runtime, job_id: str, stage: str, index: int) -> None:
         result = analysis_of(context.plan.kind).run(context, stage, planned.chunks[index])
         here.store.create(key, encode(result))
 
-    if here.store.stat(key) is None and not _attempted(here, context, stage, chunk, work):
+    def is_done() -> bool:
+        return here.store.stat(key) is not None
+
+    if not is_done() and not _attempted(here, context, stage, chunk, work, is_done):
         return
     _release_next(here, context, stage)
 
@@ -134,17 +137,26 @@ def _finalise(here: Runtime, job_id: str) -> None:
         here.store.create(layout.manifest(job_id), json.dumps(manifest, indent=1).encode())
         write_terminal(here.store, job_id, JobState.SUCCEEDED)
 
-    _attempted(here, context, FINALISE_STAGE, FINALISE_STAGE, work)
+    _attempted(here, context, FINALISE_STAGE, FINALISE_STAGE, work, lambda: _over(here, job_id))
 
 
-def _attempted(here: Runtime, context: Context, stage: str, chunk: str, work: Callable[[], None]) -> bool:
+def _attempted(
+    here: Runtime,
+    context: Context,
+    stage: str,
+    chunk: str,
+    work: Callable[[], None],
+    is_done: Callable[[], bool],
+) -> bool:
     """Runs the work as an attempt, waiting for what is unavailable; whether it was done."""
     job_id = context.job_id
     attempt = Attempt(here.store, job_id, stage, chunk, here.settings.refresh_seconds)
     if not attempt.claim(here.lost_after):
         return False
-    tally = observed.Tally(context.plan.kind, stage)
     with attempt:
+        if is_done():  # By a worker with the same message, between our look and our claim.
+            return True
+        tally = observed.Tally(context.plan.kind, stage)
         lost_before = attempt.lost
         if lost_before:
             tally.end("lost")

@@ -93,12 +93,15 @@ def all_spans(collector: Collector, job: str, chunks: list[tuple[str, int]], ren
                 any(not span.parent for span in found)
                 and any(span.name.startswith("unitscope.") for span in found)
                 and all(not span.parent or span.parent in known for span in found)
-                and (what[0] != "sample" or {"worker", "classifier", renderer} <= services)
+                and (what[0] != "sample" or {"worker", "classifier"} <= services)
             )
 
-        # Programs send once a second.
-        return time.monotonic() - since > 3 and all(
-            here(*what) for what in (("plan",), *chunks, ("finalise",))
+        # Programs send once a second. Triton overlooks some parents (docs/signals.md), so that not every chunk
+        # has spans of it.
+        return (
+            time.monotonic() - since > 3
+            and any(span.service == renderer for span in spans)
+            and all(here(*what) for what in (("plan",), *chunks, ("finalise",)))
         )
 
     collector.wait(whole, 120)
@@ -201,7 +204,8 @@ def test_all_that_is_done_for_a_chunk_is_one_trace(told: Told) -> None:
         assert runs
         services |= {span.service for span in spans}
         if stage == "sample":
-            assert {"worker", "classifier", told.renderer} <= {span.service for span in spans}
+            sure = {"worker", "classifier"} | {told.renderer} - {"triton"}
+            assert sure <= {span.service for span in spans}
     assert services == {"worker", "classifier", "linker", told.renderer}
     (sent,) = [s for s in traces[f"{trace_id(told.job, 'plan'):032x}"] if not s.parent]
     assert sent.service == "gateway"

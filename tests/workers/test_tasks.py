@@ -145,3 +145,29 @@ def test_what_never_answers_in_time_fails_in_the_end(naps, tmp_path):
     with pytest.raises(DeadlineError, match="within 120 s"):
         tasks._patiently(here, context, lambda: stuck(None))
     assert len(calls) == 1
+
+
+def test_what_another_did_between_our_look_and_our_claim_is_not_done_again(tmp_path, monkeypatch):
+    """The last two chunks of a stage may both send the next one: its messages then come twice, at once."""
+    store, worked = DirectoryStore(tmp_path), []
+    here = SimpleNamespace(
+        store=store, settings=SimpleNamespace(refresh_seconds=9, wait_seconds=0), lost_after=60
+    )
+    context = SimpleNamespace(job_id=JOB, plan=SimpleNamespace(kind="quantify"))
+    key, claim = layout.chunk(JOB, "sample", "a"), tasks.Attempt.claim
+
+    def attempted():
+        def work():
+            worked.append(store.create(key, b""))
+
+        return tasks._attempted(here, context, "sample", "a", work, lambda: store.stat(key) is not None)
+
+    def late(attempt, lost_after):
+        monkeypatch.setattr(tasks.Attempt, "claim", claim)
+        assert attempted()
+        return claim(attempt, lost_after)
+
+    monkeypatch.setattr(tasks.Attempt, "claim", late)
+    assert attempted()
+    assert worked == [True]
+    assert store.objects(layout.attempts(JOB, "sample", "a")) == []

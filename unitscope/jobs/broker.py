@@ -149,13 +149,13 @@ def _queue(name: str, arguments: dict[str, Any] | None = None) -> Queue:
 
 
 def _use_folder(app: Celery, folder: Path) -> None:
-    for name in ("messages", "control"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    messages = folder / "messages"
+    messages.mkdir(parents=True, exist_ok=True)
     app.conf.broker_url = "filesystem://"
+    app.conf.broker_transport = "unitscope.jobs.folder_queue:Transport"
     app.conf.broker_transport_options = {
-        "data_folder_in": str(folder / "messages"),
-        "data_folder_out": str(folder / "messages"),
-        "control_folder": str(folder / "control"),
+        "data_folder_in": str(messages),
+        "data_folder_out": str(messages),
         "polling_interval": 0.05,
     }
 
