@@ -36,6 +36,7 @@ WORDS = {
     "starts_as_target": "the picture that the search starts from is read as the target already",
     "unreachable": "no shift of the features makes the classifier's head say the target",
     "not_crossed": "the head says the target after the shift, but no rendered picture is read as it",
+    "not_accepted": "too few pictures made for the origin are read as it, so there is none to start from",
 }
 """Outcomes in plain words, but for names that the classifier does not know."""
 METADATA = b"unitscope.counterfactual"

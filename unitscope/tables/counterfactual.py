@@ -53,7 +53,8 @@ COUNTERFACTUALS = Table(
             TEXT,
             "",
             "'reached', or why there is no counterfactual: 'same_class', 'unknown_class', "
-            "'invalid_features', 'already_target', 'starts_as_target', 'unreachable', 'not_crossed'.",
+            "'invalid_features', 'already_target', 'starts_as_target', 'unreachable', 'not_crossed', "
+            "'not_accepted'.",
         ),
         Column("valid", pa.bool_(), "", "Validity: whether the classifier reads the picture as the target."),
         Column("l2", DOUBLE, "feature", "Proximity: length of the shift of the features.", nullable=True),

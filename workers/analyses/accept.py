@@ -55,7 +55,7 @@ class Accepted:
         features: float32 (count, units).
         logits: float32 (count, classes).
         attempts: int64 (count,), places in the stream.
-        tried: Attempts up to the last accepted one.
+        tried: Attempts up to the last accepted one; all of them where there are fewer than were wanted.
     """
 
     latents: Floats
@@ -74,6 +74,7 @@ def draw(
     first: int,
     count: int,
     most: int | None = None,
+    least: int | None = None,
 ) -> Accepted:
     """Draws attempts from `first` on until `count` images are accepted.
 
@@ -86,6 +87,7 @@ def draw(
         count: Images wanted.
         most: Attempts at most; None for `Rule.attempts_per_sample` for each image. Of few images these are so
             few that chance alone may leave a class without any.
+        least: Images without which it is an error; None for `count`.
 
     Raises:
         FailedPreconditionError: Too few attempts were accepted (reason ACCEPTANCE_TOO_LOW).
@@ -103,7 +105,7 @@ def draw(
             parts.append(_keep(part, wanted))
             found += len(parts[-1].attempts)
         tried += wave
-    if found < count:
+    if found < (count if least is None else least):
         raise _too_low(name, found, tried, count)
     return _cut(parts, count, first)
 
@@ -160,7 +162,7 @@ def _cut(parts: list[Accepted], count: int, first: int) -> Accepted:
         np.concatenate([part.features for part in parts])[:count],
         np.concatenate([part.logits for part in parts])[:count],
         attempts,
-        tried=int(attempts[-1]) - first + 1,
+        tried=int(attempts[-1]) - first + 1 if len(attempts) == count else sum(p.tried for p in parts),
     )
 
 

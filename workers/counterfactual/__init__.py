@@ -17,10 +17,10 @@ knows jobs, stages or tables.
 from workers.counterfactual.boundary import Size
 from workers.counterfactual.crossing import CrossingSettings
 from workers.counterfactual.descent import DescentSettings, descent
+from workers.counterfactual.heads import probed
 from workers.counterfactual.inversion import Inversion, InversionSettings, invert
 from workers.counterfactual.models import Linker, Models
 from workers.counterfactual.path import PathSettings, path
-from workers.counterfactual.probed import probed
 from workers.counterfactual.quasi_newton import Effort
 from workers.counterfactual.result import Carrier, Counterfactual, Outcome, Strip
 

@@ -83,7 +83,7 @@ def path(
     Raises:
         InvalidArgumentError: The arrays do not fit each other.
         FailedPreconditionError: No gradient goes through the classifier's head
-            (GRADIENT_NOT_AVAILABLE); `workers.counterfactual.probed.probed` helps where it is affine.
+            (GRADIENT_NOT_AVAILABLE); `workers.counterfactual.heads.probed` makes one of calls.
         UnitScopeError: What a service raised.
     """
     settings = settings or PathSettings()

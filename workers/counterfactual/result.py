@@ -33,6 +33,8 @@ class Outcome(StrEnum):
     """No allowed shift of the features leads to the target, not even before rendering."""
     NOT_CROSSED = "not_crossed"
     """The features are moved to the target, but no image within the limits is read as it."""
+    NOT_ACCEPTED = "not_accepted"
+    """There is no image to start from: too few of those made for the origin are read as it."""
 
 
 OUTCOMES = list(Outcome)

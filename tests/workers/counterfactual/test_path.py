@@ -287,9 +287,6 @@ def test_an_affine_head_without_gradients_is_read_off(world: World, plain: list[
     refining = path(models, **arguments(blind))
     assert {row.outcome for row in refining if not row.gradients} >= {Outcome.REACHED}
     assert all(row.gradients != (row.outcome in (Outcome.REACHED, Outcome.NOT_CROSSED)) for row in refining)
-    bent = make_world(bend=0.4)
-    with pytest.raises(FailedPreconditionError, match="not affine"):
-        probed(bent.classifier, bent.features)
 
 
 def test_arrays_that_do_not_fit_are_refused(world: World) -> None:

@@ -33,6 +33,7 @@ BAD: tuple[tuple[str, str | None, str, int], ...] = (
     ("already_target", "hat", "turban", 1),
     ("starts_as_target", "hat", "beanie", 2),
     ("invalid_features", "curly_hair", "hat", 1),
+    ("not_accepted", "curly_hair", "bun", 2),
 )
 """Outcome, origin, target and count of rows that ended before a search."""
 

@@ -27,9 +27,10 @@ def render_base(
     What is measured and kept as a picture is where searches start: the image itself, or for ``start:
     linked`` the linker's.
 
+    Where too few are accepted there are fewer; the rows of the others say so.
+
     Raises:
-        FailedPreconditionError: Too few images are accepted (reason ACCEPTANCE_TOO_LOW), or the user's
-            folder is empty (NO_IMAGES).
+        FailedPreconditionError: The user's folder is empty (reason NO_IMAGES).
         NotFoundError: There is no such folder (reason IMAGES_NOT_FOUND).
         UnitScopeError: A service refused or does not answer.
     """
@@ -39,7 +40,7 @@ def render_base(
     start = accepted.latents
     if spec.start == "linked":
         start = Linker.of(linked.solution).latents(accepted.features).astype(np.float32)
-    kept = kept_images(spec, params)
+    kept = min(kept_images(spec, params), len(start))
     measures, pictures = measured(context, start, kept)
     tensors: Tensors = {
         "features": accepted.features,
@@ -51,6 +52,7 @@ def render_base(
     renderer = context.generator.renderer()
     record = {
         "attempts": accepted.tried,
+        "missing": params["count"] - len(start),
         "kept": list(range(kept)),
         "renderer": f"{renderer.name} {renderer.version}",
     }
@@ -66,7 +68,7 @@ def _drawn(context: Job, spec: CounterfactualSpec, linked: Linked, params: dict[
     block = params["first"] // max(int(chunk["count"]) for chunk in chunks)
     # All that the block owns: one image in ten tries must not end a job of a thousand classes.
     most = attempts_per_block(chunks, rule.attempts_per_sample)
-    return draw(context, rule, BASE, params["class"], block * most, params["count"], most)
+    return draw(context, rule, BASE, params["class"], block * most, params["count"], most, least=0)
 
 
 def _nothing(context: Job, linked: Linked) -> Accepted:

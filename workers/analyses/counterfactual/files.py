@@ -10,7 +10,7 @@ import pyarrow as pa
 from unitscope.jobs.specs import CounterfactualSpec
 from workers.analyses.columns import Columns
 from workers.analyses.counterfactual.changes import change_rows, changes_of
-from workers.analyses.counterfactual.gather import Rows, base_scale, no_rows, pairs_of, rows_of, searches
+from workers.analyses.counterfactual.gather import Rows, no_rows, of_base, pairs_of, rows_of, searches
 from workers.analyses.counterfactual.inversions import inversion_rows, own_pictures
 from workers.analyses.counterfactual.page import Tables, counterfactual_report
 from workers.analyses.counterfactual.pairs import carrier_rows, carriers_of, pair_rows
@@ -70,11 +70,11 @@ def _tables(
 ) -> tuple[pa.Table, Tables]:
     """The table of rows with its columns of parts and measures, and all tables."""
     columns, solution = Columns.of(context.card("parts").classes), linked.solution
-    classes, scale = context.card("classifier").classes, base_scale(context, columns)
-    wide = counterfactual_rows(context, spec, found, columns, scale, solution.distance_limit, shards)
+    classes, base = context.card("classifier").classes, of_base(context, columns)
+    wide = counterfactual_rows(context, spec, found, columns, base, solution.distance_limit, shards)
     pairs = pairs_of(found)
     carriers = carriers_of(context, found, pairs, solution.std)
-    changes = changes_of(found, pairs, columns, scale, context.beat)
+    changes = changes_of(found, pairs, columns, base.scale, context.beat)
     return wide, Tables(
         rows=fixed(wide),
         pairs=pair_rows(context, spec.method, found, pairs, carriers, changes, solution.distance_limit),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -138,6 +139,19 @@ class Pair:
     reached: Integers
 
 
+@dataclass(frozen=True, eq=False)
+class OfBase:
+    """What the base images say together.
+
+    Attributes:
+        scale: (columns,) what changes of parts are divided by to be compared, of `SCALE_IMAGES` images.
+        missing: Images that were wanted and not accepted, by class of the generator.
+    """
+
+    scale: Array
+    missing: Mapping[int, int]
+
+
 def searches(
     context: Job, only: Collection[int] | None = None
 ) -> Iterator[tuple[int, dict[str, Any], ChunkResult]]:
@@ -225,16 +239,17 @@ def pairs_of(found: Rows) -> list[Pair]:
     return found_pairs
 
 
-def base_scale(context: Job, columns: Columns) -> Array:
-    """What changes of parts are divided by to be compared, (columns,), of `SCALE_IMAGES` base images."""
+def of_base(context: Job, columns: Columns) -> OfBase:
+    """What is to be known of all base images, each chunk read once."""
     share = max(2, SCALE_IMAGES // len(context.plan.stage("base").chunks))
-    found = [np.empty((0, len(columns)))]
-    for _, chunk in context.result("base"):
+    found, missing = [np.empty((0, len(columns)))], Counter[int]()
+    for params, chunk in context.result("base"):
         context.beat()
         measures = chunk.tensors.get("measures")
         if measures is not None and len(measures):
             found.append(measures.reshape(len(measures), -1)[spaced(len(measures), share)])
-    return columns.scale(np.concatenate(found))
+        missing[params["class"]] += chunk.record.get("missing", 0)
+    return OfBase(columns.scale(np.concatenate(found)), +missing)
 
 
 def _sizes(shift: Array, reached: NDArray[np.bool_], std: Array) -> Tensors:

@@ -50,7 +50,7 @@ class Base:
 
     @classmethod
     def at(cls, context: Job, class_index: int, first: int, count: int) -> Base:
-        """The images of a class from place `first` on; fewer than `count` where a folder has no more."""
+        """The images of a class from place `first` on; fewer than `count` where there are no more."""
 
         def holds(_: int, params: dict[str, Any]) -> bool:
             inside = 0 <= first - params["first"] < max(params["count"], 1)
@@ -97,7 +97,7 @@ def models_of(context: Job, linked: Linked, classifier: Classifier | None = None
 
 
 def searching_models(context: Job, linked: Linked, features: Floats) -> Models:
-    """The models that searches ask: of a classifier without gradients the head is read off.
+    """The models that searches ask: of a classifier without gradients the head is probed by calls.
 
     Args:
         context: The job.
@@ -105,8 +105,6 @@ def searching_models(context: Job, linked: Linked, features: Floats) -> Models:
         features: (images, units), at least one row, as images have them.
 
     Raises:
-        FailedPreconditionError: The classifier gives no gradients, and its head is not affine (reason
-            GRADIENT_NOT_AVAILABLE).
         UnitScopeError: What the classifier raised.
     """
     asked = np.zeros((1, features.shape[1]), np.float32)
@@ -116,7 +114,7 @@ def searching_models(context: Job, linked: Linked, features: Floats) -> Models:
     except FailedPreconditionError as error:
         if error.reason != "GRADIENT_NOT_AVAILABLE":
             raise
-        classifier = probed(classifier, features)
+        classifier = probed(classifier, features, nonnegative(context, linked), context.beat)
     return models_of(context, linked, classifier)
 
 

@@ -14,7 +14,7 @@ from unitscope.jobs.planning.counterfactual import targets_of
 from unitscope.jobs.specs import CounterfactualSpec
 from unitscope.tables import COUNTERFACTUALS, Table
 from workers.analyses.columns import Columns
-from workers.analyses.counterfactual.gather import Array, Rows
+from workers.analyses.counterfactual.gather import Array, OfBase, Rows
 from workers.analyses.counterfactual.inversions import own_chunks
 from workers.analyses.counterfactual.naming import row_folder
 from workers.analyses.job import Job
@@ -78,7 +78,7 @@ def counterfactual_rows(
     spec: CounterfactualSpec,
     found: Rows,
     columns: Columns,
-    scale: Array,
+    base: OfBase,
     limit: float,
     shards: Mapping[int, str],
 ) -> pa.Table:
@@ -89,13 +89,13 @@ def counterfactual_rows(
         spec: Its spec.
         found: All rows.
         columns: What was measured.
-        scale: (columns,) of `base_scale`.
+        base: What the base images say together.
         limit: Distance of w up to which it is plausible.
         shards: The zip of each chunk that has one.
     """
     places = [
         # Rows at a time: their effects in double precision would be several times what is held of them.
-        strongest(found.effects[part] / scale, columns)
+        strongest(found.effects[part] / base.scale, columns)
         for part in spans(len(found), 1, _ROWS)
     ]
     largest = [names_of(column, columns) for block in places for column in block.tolist()]
@@ -127,7 +127,7 @@ def counterfactual_rows(
     for index, column in enumerate(schema.columns[len(COUNTERFACTUALS.columns) :]):
         body[column.name] = nullable(found.effects[:, index])
     table = schema.build(body)
-    return pa.concat_tables([table, _without_images(context, spec, schema)])
+    return pa.concat_tables([table, _without_images(context, spec, base, schema)])
 
 
 def missing_origins(context: Job, spec: CounterfactualSpec) -> list[str]:
@@ -170,17 +170,25 @@ def _carriers(found: Rows) -> dict[str, Any]:
     }
 
 
-def _without_images(context: Job, spec: CounterfactualSpec, schema: Table) -> pa.Table:
-    """Rows for origins that do not exist: there is no image to search from."""
-    pairs = [(o, t) for o in missing_origins(context, spec) for t in target_names(context, spec)]
+def _without_images(context: Job, spec: CounterfactualSpec, base: OfBase, schema: Table) -> pa.Table:
+    """Rows without an image to search from: of origins that do not exist, and of images not accepted."""
+    made_for = context.card("generator").classes
+    absent = [(name, None, Outcome.UNKNOWN_CLASS) for name in missing_origins(context, spec)]
+    refused = [
+        (made_for[index], made_for[index], Outcome.NOT_ACCEPTED)
+        for index, count in base.missing.items()
+        for _ in range(count)
+    ]
+    rows = [(*row, target) for row in (*absent, *refused) for target in target_names(context, spec)]
     given: dict[str, Sequence[Any]] = {
-        "origin": [origin for origin, _ in pairs],
-        "target": [target for _, target in pairs],
-        "method": [spec.method] * len(pairs),
-        "outcome": [Outcome.UNKNOWN_CLASS.value] * len(pairs),
-        "units": [[]] * len(pairs),
-        "shifts": [[]] * len(pairs),
-        **{name: [False] * len(pairs) for name in ("valid", "refined")},
-        **{name: [0] * len(pairs) for name in ("steps", "generator_calls", "renders")},
+        "origin": [origin for origin, *_ in rows],
+        "class": [made for _, made, *_ in rows],
+        "outcome": [outcome.value for _, _, outcome, _ in rows],
+        "target": [target for *_, target in rows],
+        "method": [spec.method] * len(rows),
+        "units": [[]] * len(rows),
+        "shifts": [[]] * len(rows),
+        **{name: [False] * len(rows) for name in ("valid", "refined")},
+        **{name: [0] * len(rows) for name in ("steps", "generator_calls", "renders")},
     }
-    return schema.build({c.name: given.get(c.name, [None] * len(pairs)) for c in schema.columns})
+    return schema.build({c.name: given.get(c.name, [None] * len(rows)) for c in schema.columns})

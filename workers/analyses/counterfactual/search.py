@@ -97,8 +97,6 @@ def search(context: Job, spec: CounterfactualSpec, linked: Linked, params: dict[
         params: ``class``, ``first`` and ``count`` of base images, and ``targets``, places in the list.
 
     Raises:
-        FailedPreconditionError: The classifier gives no gradients, and its head is not affine (reason
-            GRADIENT_NOT_AVAILABLE).
         UnitScopeError: A service refused or does not answer.
     """
     base = Base.at(context, params["class"], params["first"], params["count"])

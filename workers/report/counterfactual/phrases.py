@@ -25,6 +25,11 @@ OUTCOMES: dict[str, tuple[str, str]] = {
         "The picture that the search starts from is read as the target before anything is shifted. Where "
         "searches start from the linked picture, it was the link that turned it.",
     ),
+    "not_accepted": (
+        "No image to start from",
+        "The generator was asked for pictures of the origin again and again, and the classifier read too few "
+        "of them as it. They are not searches: shares and intervals leave them out.",
+    ),
     "already_target": (
         "Already the target",
         "The features of the base image say the target before anything is changed.",
