@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from celery import current_task
+from celery.exceptions import Ignore
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 
 from unitscope import signals
@@ -41,19 +42,25 @@ def _leave(**_: Any) -> None:
 
 @contextmanager
 def task(name: str, *ids: str | int) -> Iterator[None]:
-    """A task: its ids for the log, and its span in the trace of its chunk.
+    """A task: its ids for the log, and its span in the trace of its chunk; `Ignore` is no error of it.
 
     Args:
         name: The task's name.
         ids: Its arguments.
     """
+    ignored = None
     words = broker.trace_words(name, ids)
     job_id, chunk = words[0], "/".join(words[1:])
     parent = getattr(current_task.request, traces.HEADER, None) if current_task else None
     about = {"job": job_id, "chunk": chunk}
     chosen = traces.trace_id(*words)
     with logs.bound(**about), traces.span(name, "consumer", parent or "", chosen, about):
-        yield
+        try:
+            yield
+        except Ignore as found:
+            ignored = found
+    if ignored is not None:
+        raise ignored
 
 
 @dataclass

@@ -15,6 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from celery import shared_task
+from celery.exceptions import Ignore
 
 from unitscope.errors import (
     DeadlineError,
@@ -148,11 +149,16 @@ def _attempted(
     work: Callable[[], None],
     is_done: Callable[[], bool],
 ) -> bool:
-    """Runs the work as an attempt, waiting for what is unavailable; whether it was done."""
+    """Runs the work as an attempt, waiting for what is unavailable; whether it was done.
+
+    Raises:
+        Ignore: Another attempt is at it. Were this task to end as if it had succeeded, Celery would take the
+            other one, which has the same id, for over, and wait for it for ever when the worker is to end.
+    """
     job_id = context.job_id
     attempt = Attempt(here.store, job_id, stage, chunk, here.settings.refresh_seconds)
     if not attempt.claim(here.lost_after):
-        return False
+        raise Ignore("another attempt is at it")
     with attempt:
         if is_done():  # By a worker with the same message, between our look and our claim.
             return True

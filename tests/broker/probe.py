@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 
 from celery import shared_task
+from celery.exceptions import Ignore
 
 from unitscope.jobs import broker
 from unitscope.store.directory import DirectoryStore
@@ -24,7 +25,7 @@ def run_chunk(folder: str, what: str, seconds: float) -> None:
     attempt = Attempt(store, JOB, STAGE, what, 0.5)
     if not attempt.claim(60):
         store.create(f"refused/{what}/{uuid.uuid4().hex}", b"")
-        return
+        raise Ignore  # as workers/tasks.py
     with attempt:
         store.create(f"begun/{what}/{uuid.uuid4().hex}", str(os.getppid()).encode())
         if what == "poison":

@@ -62,6 +62,20 @@ def test_sigterm_hands_the_chunk_back(bench: Bench, make_bench: Callable[..., Be
     assert bench.begun("short") == 1
 
 
+def test_a_worker_that_gets_its_own_running_chunk_again_still_ends(
+    redis: Node, make_bench: Callable[..., Bench]
+) -> None:
+    """Redis delivers again what takes longer than the time of redelivery, to the same worker too."""
+    bench = make_bench(redis, redelivery_seconds=3)
+    bench.send("endless", 3600.0)
+    worker = bench.worker(soft=1.0)
+    bench.until(lambda: bench.store.children("refused/endless/"), "the worker gets the chunk again")
+    ask_to_end(worker)
+    worker.wait(SECONDS)
+    assert bench.begun("endless") == 1
+    assert bench.store.objects(layout.attempts(JOB, STAGE, "endless")) == []
+
+
 def test_an_outage_is_survived_by_both_sides(bench: Bench) -> None:
     worker = bench.worker()
     bench.send("before")

@@ -4,6 +4,7 @@ import sys
 import time
 
 import pytest
+from celery.exceptions import Ignore
 
 from tests.support.collector import Collector, Span
 from unitscope.embedded.ports import free_ports
@@ -11,6 +12,7 @@ from unitscope.errors import FailedPreconditionError, InvalidArgumentError, Unav
 from unitscope.jobs import broker
 from unitscope.settings import TracesSettings
 from unitscope.signals import traces
+from workers import observed
 
 
 def sent(collector: Collector) -> dict[str, Span]:
@@ -127,3 +129,11 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(FailedPreconditionError, match=r"unitscope\[signals\]"):
         traces.begin("worker", TracesSettings(endpoint="http://127.0.0.1:4317"))
+
+
+def test_a_task_that_leaves_its_chunk_to_another_has_not_failed(collector: Collector) -> None:
+    for error in (Ignore(), ValueError()):
+        with pytest.raises(type(error)), observed.task(broker.RUN_CHUNK, "job-x", "sample", 1):
+            raise error
+    traces.end()
+    assert [span.failed for span in collector.spans] == [False, True]

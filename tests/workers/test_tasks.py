@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from celery.exceptions import Ignore
 
 from unitscope.errors import DeadlineError, FailedPreconditionError, ResourceExhaustedError, UnavailableError
 from unitscope.jobs import broker, layout
@@ -171,3 +172,15 @@ def test_what_another_did_between_our_look_and_our_claim_is_not_done_again(tmp_p
     assert attempted()
     assert worked == [True]
     assert store.objects(layout.attempts(JOB, "sample", "a")) == []
+
+
+def test_what_another_is_at_is_left_to_it_without_a_success(tmp_path, monkeypatch):
+    """To Celery both have one id: were one a success, it would wait for the other at its end for ever."""
+    here = SimpleNamespace(
+        store=DirectoryStore(tmp_path), settings=SimpleNamespace(refresh_seconds=9), lost_after=60
+    )
+    context = SimpleNamespace(job_id=JOB, plan=SimpleNamespace(kind="quantify"))
+    other = tasks.Attempt(here.store, JOB, "sample", "a", 9)
+    assert other.claim(60)
+    with other, pytest.raises(Ignore):
+        tasks._attempted(here, context, "sample", "a", pytest.fail, lambda: False)

@@ -11,6 +11,7 @@ import logging
 import os
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -40,6 +41,8 @@ class Channel(filesystem.Channel):
             partial.write_text(dumps(payload), "utf-8")
             partial.rename(path)
         except OSError as error:
+            with suppress(OSError):
+                partial.unlink()
             raise ChannelError(f"{path} cannot be written ({error.strerror})") from error
 
     def _get(self, queue: str) -> dict[str, Any]:
