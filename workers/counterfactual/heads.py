@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from workers.clients.batches import spans
-from workers.counterfactual.models import Classifier, Doubles, Floats, Images, Pixels
+from workers.counterfactual.models import Classifier, Doubles, Floats
 
 _CHECKS = 8
 _AGREEMENT = 1e-3
@@ -23,23 +23,11 @@ _BLOCK_BYTES = 64 << 20
 
 
 class _Answering:
-    """A classifier whose pictures go to the service; what of the head is made up for, is a child's."""
+    """A classifier of which all but the head is the service's."""
 
     def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
-
-    def read(self, images: Images) -> tuple[Floats, Floats]:
-        """See `Classifier`."""
-        return self._classifier.read(images)
-
-    def image_gradient(
-        self,
-        images: Images,
-        logits_cotangent: Floats | None = None,
-        features_cotangent: Floats | None = None,
-    ) -> Pixels:
-        """See `Classifier`; the service refuses where it has none."""
-        return self._classifier.image_gradient(images, logits_cotangent, features_cotangent)
+        self.read = classifier.read
+        self.image_gradient = classifier.image_gradient
 
 
 class AffineHead(_Answering):
@@ -70,13 +58,10 @@ class DifferencedHead(_Answering):
     ) -> None:
         """Takes how far to step in each unit, whether below 0 too, and what is called before every call."""
         super().__init__(classifier)
+        self.head = classifier.head
         self._step = step
         self._floor = 0.0 if nonnegative else -np.inf
         self._beat = beat
-
-    def head(self, features: Floats) -> Floats:
-        """See `Classifier`."""
-        return self._classifier.head(features)
 
     def head_gradient(self, features: Floats, cotangent: Floats) -> tuple[Floats, Floats]:
         """See `Classifier`; each point is differentiated once, whatever its cotangents."""
@@ -100,7 +85,7 @@ class DifferencedHead(_Answering):
             # As float32 has them: the step itself is rounded.
             lengths = upper[rows, numbers].astype(np.float64) - lower[rows, numbers]
             self._beat()
-            logits = self._classifier.head(np.concatenate([lower, upper])).astype(np.float64)
+            logits = self.head(np.concatenate([lower, upper])).astype(np.float64)
             found.append((logits[len(rows) :] - logits[: len(rows)]) / lengths[:, None])
         return np.concatenate(found)
 

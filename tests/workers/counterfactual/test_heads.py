@@ -29,6 +29,7 @@ class Watched:
 
     def __init__(self, classifier):
         self.classifier, self.asked = classifier, []
+        self.read, self.image_gradient = classifier.read, classifier.image_gradient
 
     def head(self, features):
         assert features.dtype == np.float32
